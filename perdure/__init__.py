@@ -1,0 +1,1 @@
+"""perdure: batches, videos and files that outlive your process."""
