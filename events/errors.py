@@ -30,7 +30,7 @@ class PerdureError(Exception):
 class Rejected(PerdureError):
     """The request cannot be accepted as it is; nothing was recorded.
 
-    Attributes: `field` (which part of the request), `limit` (what it may be, or None), `value` (what it was, shortened).
+    Attributes: `field` (which part of the request), `limit` (what it may be, or None), `value` (what it was).
     """
 
     exit_code = 2
@@ -48,9 +48,7 @@ class InvalidRequest(Rejected):
     def __init__(
         self, message: str, *, line: int | None = None, field: str = "", limit: object = None, value: object = None
     ) -> None:
-        super().__init__(
-            message if line is None else f"line {line}: {message}", field=field, limit=limit, value=value
-        )
+        super().__init__(message if line is None else f"line {line}: {message}", field=field, limit=limit, value=value)
         self.line = line
 
 
@@ -68,7 +66,7 @@ class Unsupported(Rejected):
 
 
 class TooLarge(Rejected):
-    """Something exceeds a size limit. Attributes: `limit` and `size`, both in bytes unless the message says otherwise."""
+    """Something exceeds a size limit. Attributes: `limit` and `size`, in bytes unless the message says otherwise."""
 
     def __init__(self, message: str, *, limit: int, size: int, field: str = "") -> None:
         super().__init__(message, field=field, limit=limit, value=size)
@@ -87,7 +85,7 @@ class NotFound(PerdureError):
 
     exit_code = 3
 
-    def __init__(self, message: str, *, id: str = "") -> None:  # noqa: A002 - the public word for it, see api.md
+    def __init__(self, message: str, *, id: str = "") -> None:
         super().__init__(message)
         self.id = id
 
@@ -238,9 +236,7 @@ class AuthenticationFailed(ProviderError):
         provider_code: str | None = None,
         provider_request_id: str | None = None,
     ) -> None:
-        super().__init__(
-            message, status=status, provider_code=provider_code, provider_request_id=provider_request_id
-        )
+        super().__init__(message, status=status, provider_code=provider_code, provider_request_id=provider_request_id)
         self.provider = provider
         self.credential = credential
 
@@ -257,7 +253,7 @@ class Timeout(PerdureError, TimeoutError):
 class OperationError(PerdureError):
     """An operation ended without a result. Attributes: `id`, and `cost` as far as it is known."""
 
-    def __init__(self, message: str, *, id: str, cost: object = None) -> None:  # noqa: A002 - the public word for it
+    def __init__(self, message: str, *, id: str, cost: object = None) -> None:
         super().__init__(message)
         self.id = id
         self.cost = cost
@@ -266,7 +262,7 @@ class OperationError(PerdureError):
 class OperationFailed(OperationError):
     """It failed; `cause` says why in the provider's or our words."""
 
-    def __init__(self, message: str, *, id: str, cause: str, cost: object = None) -> None:  # noqa: A002
+    def __init__(self, message: str, *, id: str, cause: str, cost: object = None) -> None:
         super().__init__(message, id=id, cost=cost)
         self.cause = cause
 
@@ -282,6 +278,6 @@ class OperationExpired(OperationError):
 class OutcomeUncertain(OperationError):
     """Whether the provider took the purchase cannot be told. `policy` is the `on_uncertain` that ended it."""
 
-    def __init__(self, message: str, *, id: str, policy: str, cost: object = None) -> None:  # noqa: A002
+    def __init__(self, message: str, *, id: str, policy: str, cost: object = None) -> None:
         super().__init__(message, id=id, cost=cost)
         self.policy = policy

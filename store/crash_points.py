@@ -1,7 +1,6 @@
 """Named places where a process may die: the seam that the crash sweeps pull.
 
-Production code calls `crash_point(name, kind)` at each instruction boundary that matters for durability. Nothing happens
-there unless a sweep has entered `armed(probe)` in the current context; then the probe is called with the name and the
+Production code calls `crash_point(name, kind)` at each boundary that matters for durability. Nothing happens there unless a sweep has entered `armed(probe)` in the current context; then the probe is called with the name and the
 actor kind, counts it, and may end the process or the loop. Contexts are inherited by trio tasks and by the threads
 that trio starts, so a probe reaches all code that runs below it and nothing else.
 

@@ -1,0 +1,94 @@
+"""What goes into the log and comes out of it, apart from the events themselves: plain rows, no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from perdure.events.event import EncodedEvent, Origin
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """Where an actor stands after its last event: what a kind's `row(state)` says, plus what the runtime adds.
+
+    Written in the transaction of the events it follows from. `next_due` is the earliest `not_before` of everything the
+    state asks for (µs since 1970 UTC; the past means now), None only where it asks for nothing. `fold` is the kind's
+    fold number at the time of writing.
+    """
+
+    status: str
+    fold: int
+    next_due: int | None
+    terminal: bool = False
+    provider: str = ""
+    group: str = ""
+    tags: Mapping[str, str] = {}
+    progress: str = ""
+
+
+class ActorRow(Struct, frozen=True, kw_only=True):
+    """An actor as the log lists it. Times are µs since 1970, UTC."""
+
+    actor: str
+    kind: str
+    tenant: str
+    key: str | None
+    version: int
+    created_at: int
+    updated_at: int
+    standing: Standing
+
+
+class ItemRow(Struct, frozen=True, gc=False):
+    """One numbered part of an actor's work and where its bytes lie; a later row of the same number replaces all fields
+    but `name`, which an empty string leaves as it was."""
+
+    number: int
+    name: str
+    status: str
+    blob: str
+    offset: int
+    length: int
+
+
+class Append(Struct, kw_only=True):
+    """Everything one actor adds to the log at once: all of it becomes durable, or none.
+
+    `key` is claimed for (tenant, key) with the actor's first event; `release_key` gives it back. `references` are the
+    digests of the blobs that the events name.
+    """
+
+    actor: str
+    kind: str
+    tenant: str
+    expected_version: int
+    events: Sequence[EncodedEvent]
+    standing: Standing
+    origin: Origin = Origin()
+    key: str | None = None
+    release_key: bool = False
+    items: Sequence[ItemRow] = ()
+    references: Sequence[str] = ()
+
+
+class Appended(Struct, frozen=True, gc=False):
+    """The answer to an append that is durable: the position of its last event and the actor's version after it."""
+
+    position: int
+    version: int
+
+
+class KeyTaken(Exception):
+    """Another actor holds the key. Nothing of this append was written."""
+
+    def __init__(self, actor: str) -> None:
+        super().__init__(f"the key belongs to {actor}")
+        self.actor = actor
+
+
+class Stream(Struct, frozen=True):
+    """An actor's row and its events after some version, read in one go: `(version, at, payload)` in order."""
+
+    row: ActorRow
+    events: Sequence[tuple[int, int, bytes]]
