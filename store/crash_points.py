@@ -1,8 +1,9 @@
 """Named places where a process may die: the seam that the crash sweeps pull.
 
-Production code calls `crash_point(name, kind)` at each boundary that matters for durability. Nothing happens there unless a sweep has entered `armed(probe)` in the current context; then the probe is called with the name and the
-actor kind, counts it, and may end the process or the loop. Contexts are inherited by trio tasks and by the threads
-that trio starts, so a probe reaches all code that runs below it and nothing else.
+Production code calls `crash_point(name, kind)` at each boundary that matters for durability. Nothing happens there
+unless a sweep has entered `armed(probe)` in the current context; then the probe is called with the name and the actor
+kind, counts it, and may end the process or the loop. Contexts are inherited by trio tasks and by the threads that trio
+starts, so a probe reaches all code that runs below it and nothing else.
 
 The full list stands in `CRASH_POINTS`; a sweep fails for a name in it that was never hit, and a name that is not in it
 is refused, so the list cannot go stale.
