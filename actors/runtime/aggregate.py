@@ -1,0 +1,111 @@
+"""An actor's state as the fold of its stream: the kind's own state with the runtime's supervision beside it.
+
+Used by the running service and, through `KindFold`, by replay and verification: both fold the same way or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from perdure.actors.kind import NO_INDEX, Effect, Index, Kind
+from perdure.actors.runtime.supervision import Supervision
+from perdure.events.codec import Codec
+from perdure.events.command import Command, Revive
+from perdure.events.errors import Rejected
+from perdure.events.event import Event
+from perdure.events.supervision import SUPERVISION_EVENTS, Revived
+from perdure.store.records import Standing
+
+
+class Aggregate:
+    """One actor's folded state. It owns `state`, which `evolve` may change in place."""
+
+    __slots__ = ("actor", "asked", "at", "kind", "state", "supervision", "tenant", "version")
+
+    def __init__(self, kind: Kind[Any, Any], actor: str, tenant: str) -> None:
+        self.kind = kind
+        self.actor = actor
+        self.tenant = tenant
+        self.state: Any = kind.initial(actor, tenant)
+        self.supervision = Supervision()
+        self.version = 0
+        self.at = 0
+        self.asked: Sequence[tuple[int, Effect]] = ()
+
+    def decide(self, command: Command, at: int) -> Sequence[Event]:
+        """The events that `command` leads to; the runtime's own commands are judged here, all others by the kind."""
+        if isinstance(command, Revive):
+            if self.supervision.parked is None:
+                raise Rejected(f"{self.actor} is not parked: there is nothing to revive", field="actor")
+            return (Revived(),)
+        return self.kind.decide(self.state, command, at)
+
+    def evolve(self, event: Event, at: int) -> None:
+        """Folds one event, which happened at `at` (µs since 1970, UTC)."""
+        if isinstance(event, SUPERVISION_EVENTS):
+            self.supervision.evolve(event)
+        else:
+            self.state = self.kind.evolve(self.state, event)
+            if self.supervision.failures:
+                self.supervision.forget(effect.id for effect in self.kind.effects(self.state))
+        self.version += 1
+        self.at = at
+
+    def settle(self) -> Sequence[tuple[int, Effect]]:
+        """Recomputes what the state asks for, `(due, effect)` each, after a run of events."""
+        if self.supervision.parked is not None:
+            self.asked = ()
+        else:
+            retry_at = self.supervision.retry_at
+            self.asked = [
+                (max(effect.not_before, retry_at(effect.id)), effect) for effect in self.kind.effects(self.state)
+            ]
+        return self.asked
+
+    def standing(self) -> Standing:
+        """The actor's row after its last event; `settle` must have been called for it."""
+        row = self.kind.row(self.state)
+        return Standing(
+            status="parked" if self.supervision.parked is not None else row.status,
+            fold=self.kind.fold,
+            next_due=min((due for due, _ in self.asked), default=None),
+            terminal=row.terminal,
+            provider=row.provider,
+            group=row.group,
+            tags=row.tags,
+            progress=row.progress,
+        )
+
+
+class KindFold:
+    """A kind as replay and verification see it: something that folds a stream and says what its row should be."""
+
+    def __init__(self, kind: Kind[Any, Any]) -> None:
+        self.name = kind.name
+        self.fold = kind.fold
+        self.codec: Codec[Any] = kind.codec
+        self._kind = kind
+
+    def initial(self, actor: str, tenant: str) -> Aggregate:
+        """The aggregate before its first event."""
+        return Aggregate(self._kind, actor, tenant)
+
+    def evolve(self, aggregate: Aggregate, event: Event, at: int = 0) -> Aggregate:
+        """The aggregate after `event`."""
+        aggregate.evolve(event, at)
+        return aggregate
+
+    def standing(self, aggregate: Aggregate) -> Standing:
+        """What the actor's row should say now."""
+        aggregate.settle()
+        return aggregate.standing()
+
+    def index(self, event: Event) -> Index:
+        """What `event` adds to the read models."""
+        return index_of(self._kind, event)
+
+
+def index_of(kind: Kind[Any, Any], event: Event) -> Index:
+    """What `event` adds to the read models; the runtime's own events add nothing."""
+    return NO_INDEX if isinstance(event, SUPERVISION_EVENTS) else kind.index(event)
