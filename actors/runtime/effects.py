@@ -7,11 +7,11 @@ runs twice at a time; what a report says bypasses the bounded mailbox; an effect
 from __future__ import annotations
 
 import logging
+import math
 import traceback as tracebacks
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
-import outcome
 import trio
 
 from perdure.actors.kind import Effect
@@ -188,14 +188,19 @@ class Effects:
         try:
             with running.scope:
                 running.result = await slot.kind.perform(running.effect, EffectPort(self._host, slot, running))
+                running.cut = False
         except (Superseded, Closed) as error:
+            running.cut = False
             running.error = str(error)
         except Exception as error:
+            running.cut = False
             running.error = f"{type(error).__name__}: {error}"
             running.traceback = "".join(tracebacks.format_exception(error))
             logger.warning("effect %s of %s failed: %s", running.effect.id, slot.actor, running.error)
         finally:
             running.ended = True
+            if trio.current_effective_deadline() == -math.inf:
+                self.closed = True  # the service is cut off: what its room would go to must not start
             self.running.pop((slot.actor, running.effect.id), None)
             self.lanes.leave(running.effect.lane)
             slot.reports.append(Entry(None, effect=running))
@@ -208,6 +213,3 @@ def ended(slot: Slot, entry: Entry) -> None:
     assert running is not None
     if slot.effects.get(running.effect.id) is running:
         del slot.effects[running.effect.id]
-
-
-__all__ = ["EffectPort", "Effects", "Host", "ended", "outcome"]

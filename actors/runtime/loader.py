@@ -87,7 +87,7 @@ class Loader:
 
 
 def _hold_back(slot: Slot, aggregate: Aggregate, due: int | None) -> None:
-    """Applies the wait that effects asked for before the actor went dormant: the row's due time is later than the fold's."""
+    """Applies the wait that effects asked for before the actor went dormant: the row is due later than the fold."""
     if due is None or not aggregate.asked or due <= min(moment for moment, _ in aggregate.asked):
         return
     for moment, effect in aggregate.asked:

@@ -16,7 +16,7 @@ import outcome
 import trio
 from msgspec import Struct
 
-from perdure.actors.kind import Effect, Kind
+from perdure.actors.kind import Kind
 from perdure.actors.lane import Lane
 from perdure.actors.runtime.aggregate import Aggregate
 from perdure.actors.runtime.effects import Effects, ended
@@ -141,7 +141,7 @@ class Runtime:
         return self._owed_reports == 0 and self.failure is None and self.log.healthy
 
     def counts(self) -> Mapping[str, int]:
-        """How many actors are running and resident, how many effects go on or wait for a lane, how many are scheduled."""
+        """How many actors run, are resident and are scheduled; how many effects go on or wait for a lane."""
         return {
             "running": sum(not slot.idle for slot in self.slots.values()),
             "resident": len(self._resident),
@@ -280,7 +280,7 @@ class Runtime:
                 self.hints.fire_all(slot.actor)
 
     async def _append(self, slot: Slot, verdict: Verdict, entries: Sequence[Entry]) -> bool:
-        """Makes the turn's events durable. False: they are not, the state was dropped, the entries are taken care of."""
+        """Makes the turn's events durable. False: they are not; the state was dropped, the entries are seen to."""
         assert verdict.append is not None
         try:
             await self.log.append(verdict.append)
@@ -292,7 +292,7 @@ class Runtime:
         except VersionConflict as conflict:
             self._drop_state(slot)
             self.failure = Fenced(f"another process writes this log: {conflict}; this one has stopped")
-            logger.error("%s", self.failure)
+            logger.critical("%s", self.failure)
             self._requeue(slot, entries, self.failure)
         except OutcomeUnknown as unknown:
             self._drop_state(slot)
@@ -359,7 +359,7 @@ class Runtime:
         self._resident_bytes -= self._resident.pop(slot.actor, 0)
 
     def _rest(self, slot: Slot) -> None:
-        """Counts a slot that has come to rest among the residents and lets go of those that were used least recently."""
+        """Counts a slot at rest among the residents and lets go of those that were used least recently."""
         aggregate = slot.aggregate
         self._resident_bytes -= self._resident.pop(slot.actor, 0)
         if aggregate is None or aggregate.version == 0:
@@ -440,8 +440,3 @@ class Runtime:
                     aggregate.settle()
                     standings[stream.row.actor] = aggregate.standing()
                 await self.log.restate(standings)
-
-
-def owes(effects: Sequence[Effect]) -> bool:
-    """Whether a state that asks for `effects` owes the outcome of a purchase: an intent without an outcome."""
-    return any(effect.purchase and effect.intended for effect in effects)

@@ -21,7 +21,7 @@ from perdure.events.errors import Closed
 
 
 class Told(Struct, frozen=True):
-    """The answer to a command, durable when it is given: the version after it, the status, whether anything happened."""
+    """The answer to a command, durable when it is given: version and status after it, and whether anything happened."""
 
     version: int
     status: str
@@ -31,12 +31,13 @@ class Told(Struct, frozen=True):
 class Running:
     """An effect from its start until the commit that its last report led to."""
 
-    __slots__ = ("effect", "ended", "error", "result", "scope", "traceback")
+    __slots__ = ("cut", "effect", "ended", "error", "result", "scope", "traceback")
 
     def __init__(self, effect: Effect) -> None:
         self.effect = effect
         self.scope = trio.CancelScope()
         self.ended = False
+        self.cut = True
         self.result: Again | None = None
         self.error = ""
         self.traceback = ""

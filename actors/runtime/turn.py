@@ -137,7 +137,7 @@ def _end(slot: Slot, aggregate: Aggregate, entry: Entry, at: int) -> Sequence[Ev
     if running.result is not None:
         slot.again[running.effect.id] = at + int(running.result.after_s * 1_000_000)
         return ()
-    if running.scope.cancelled_caught or not any(asked.id == running.effect.id for _, asked in aggregate.asked):
+    if running.cut or not any(asked.id == running.effect.id for _, asked in aggregate.asked):
         return ()
     error = running.error or "it ended without a report that changed what is asked for"
     return (aggregate.supervision.failed(running.effect.id, error, running.traceback, at),)
