@@ -1,0 +1,1 @@
+"""A file at a provider: uploaded once, found again after a crash."""
