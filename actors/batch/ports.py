@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -69,7 +70,7 @@ class StoredFile(Struct, frozen=True, kw_only=True):
 class BatchProvider(Protocol):
     """A provider's batches. All I/O goes through the `fetch` that each call is handed.
 
-    Every async method raises `Refused`, `NotSent` or `Unknown` (see `perdure.actors.fetch`) and nothing else on purpose.
+    Every async method raises `Refused`, `NotSent` or `Unknown` (see `perdure.actors.fetch`), nothing else on purpose.
     """
 
     name: str
@@ -118,7 +119,9 @@ class BatchProvider(Protocol):
         """The batch as it stands."""
         ...
 
-    def results(self, fetch: Fetch, source: str, *, skip_bytes: int) -> AsyncIterator[Sequence[bytes]]:
+    def results(
+        self, fetch: Fetch, source: str, *, skip_bytes: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[bytes]]]:
         """The raw lines of a source behind its first `skip_bytes` bytes, in runs as they arrive, newlines stripped.
 
         Each line accounts for its own bytes plus one. Bounded memory. Raises `Unknown` when the source ends early.
