@@ -33,7 +33,7 @@ $(READY): requirements.txt pyproject.toml
 	  { echo "this Python lacks venv or ensurepip: install your system's package for it" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(LINTED): $(READY) requirements-lint.txt
@@ -50,9 +50,9 @@ sweep: $(READY)  ## every crash point, every occurrence, every seed
 	$(BIN)/python -m pytest -m sweep $(TESTS)
 
 bench: $(READY)  ## each benchmark as a process of its own, one after the other
-	@set -e; for script in benchmarks/*.py; do \
+	@set -e; for script in benchmarks/[a-z]*.py; do \
 	  [ -e "$$script" ] || { echo 'no benchmarks yet'; break; }; \
-	  printf '\n== %s\n' "$$script"; $(BIN)/python "$$script"; done
+	  printf '\n== %s\n' "$$script"; $(BIN)/python -m "benchmarks.$$(basename "$$script" .py)"; done
 
 lint: $(LINTED)  ## format, rules, types (two checkers), direction of imports
 	$(BIN)/ruff format --check .

@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import tomllib
 import venv
 import zipfile
@@ -137,8 +136,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     _run(sys.executable, ROOT / "tools/tree.py", "unlinked", copy)
     wheel = _build("build_wheel", copy, place / "wheel")
     sdist = _build("build_sdist", copy, place / "sdist")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(place / "unpacked", filter="data")
+    _run(sys.executable, "-m", "tarfile", "--extract", sdist, place / "unpacked")
     (unpacked,) = (place / "unpacked").iterdir()
     return Built(copy, wheel, sdist, _build("build_wheel", unpacked, place / "second"))
 
