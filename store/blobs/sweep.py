@@ -52,7 +52,7 @@ async def sweep_folders(
                 with pins.claim(old[start : start + _ASKED_AT_ONCE]) as claim:
                     if not claim:
                         continue
-                    claim -= set(await references(sorted(claim)))
+                    claim.difference_update(await references(sorted(claim)))
                     removing = Removing(claim)
                     await turns.take(removing)
                 blobs += removing.removed
