@@ -1,0 +1,18 @@
+"""A loopback server that speaks the providers' wires, keeps its own account of what was bought, and fails when told to.
+
+`Simulator` embeds one, `simulate` runs one on a port, `python -m perdure.adapters.simulator` is one in a process of its
+own. `faults` has what can be told to go wrong; the same as JSON, and all routes, are in `docs/simulator.md`.
+
+Files: `simulator` (put together), `gate` (notes requests, carries out faults), `control` (the `/_sim` routes),
+`faults`, `routes` (patterns), `holds`, `traffic`, `account`, `storage`, `clock`, `ids`, `multipart`, `world`;
+`openai/` is a wire.
+"""
+
+from perdure.adapters.simulator.account import Account as Account
+from perdure.adapters.simulator.account import Purchase as Purchase
+from perdure.adapters.simulator.clock import Clock as Clock
+from perdure.adapters.simulator.gate import Dropped as Dropped
+from perdure.adapters.simulator.simulator import DEFAULT_BATCH_S as DEFAULT_BATCH_S
+from perdure.adapters.simulator.simulator import OPENAI_PREFIX as OPENAI_PREFIX
+from perdure.adapters.simulator.simulator import Simulator as Simulator
+from perdure.adapters.simulator.simulator import simulate as simulate

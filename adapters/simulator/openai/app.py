@@ -1,0 +1,79 @@
+"""OpenAI's routes put together: the key check, the routes, and errors in OpenAI's form for everything else."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from perdure.adapters.simulator.openai.errors import ApiError, error_response
+
+BAD_KEY: Final = "bad-key"
+"""The one key that is refused. Every other one is taken, as long as there is one."""
+
+API_VERSION: Final = "2020-10-01"
+"""What OpenAI answers in `openai-version`."""
+
+
+class OpenAIApp:
+    """OpenAI as an ASGI application, to be mounted at `/openai/v1`."""
+
+    def __init__(self, routes: list[Route]) -> None:
+        self.routes = routes
+        self._router: ASGIApp = Router(routes, redirect_slashes=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request. Raises nothing that is the client's fault."""
+        request = Request(scope, receive)
+        started = time.perf_counter()
+        answering = False
+
+        async def send_marked(message: Message) -> None:
+            nonlocal answering
+            if message["type"] == "http.response.start":
+                answering = True
+                took_ms = int((time.perf_counter() - started) * 1000)
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"openai-version", API_VERSION.encode()),
+                    (b"openai-organization", b"simulator"),
+                    (b"openai-processing-ms", str(took_ms).encode()),
+                ]
+            await send(message)
+
+        try:
+            check_key(request)
+            await self._router(scope, receive, send_marked)
+        except ClientDisconnect:
+            return
+        except (ApiError, HTTPException) as error:
+            if answering:
+                raise
+            answer = error_response(error if isinstance(error, ApiError) else _explain(request, error))
+            await answer(scope, receive, send_marked)
+
+
+def check_key(request: Request) -> None:
+    """Raises `ApiError` 401 without a key and for `bad-key`."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise ApiError(401, "There is no API key in the Authorization header (Bearer …).")
+    if key.strip() == BAD_KEY:
+        raise ApiError(401, "The API key is not valid.", code="invalid_api_key")
+
+
+def _explain(request: Request, error: HTTPException) -> ApiError:
+    what = f"{request.method} {request.url.path}"
+    if error.status_code == 405:
+        return ApiError(405, f"There is no {what}; another method is needed.", code="method_not_supported")
+    return ApiError(error.status_code, f"There is no {what}.", code="unknown_url")
+
+
+def not_found(scope: Scope) -> Response:
+    """The answer to a route that is no provider's."""
+    return error_response(ApiError(404, f"The simulator has no {scope['method']} {scope['path']}.", code="unknown_url"))

@@ -1,0 +1,50 @@
+"""JSON request bodies, decoded strictly into structs; what is wrong with them becomes OpenAI's error answers."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+from msgspec import DecodeError, Struct, ValidationError, json
+from starlette.requests import Request
+
+from perdure.adapters.simulator.openai.errors import ApiError, invalid, missing
+
+S = TypeVar("S", bound=Struct)
+
+MAX_BODY_BYTES = 64 << 20
+"""The longest JSON body that is read, in bytes. A guard of the simulator's own; OpenAI does not state one."""
+
+_UNKNOWN = re.compile(r"unknown field `([^`]*)`")
+_REQUIRED = re.compile(r"required field `([^`]*)`")
+_PLACE = re.compile(r"`\$\.([^`]*)`")
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole body. Raises `ApiError` 413 when it is longer than `MAX_BODY_BYTES`."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise ApiError(413, f"The body is longer than {MAX_BODY_BYTES} bytes.")
+    return bytes(body)
+
+
+def decode(body: bytes, type_: type[S]) -> S:
+    """Decodes a JSON body. Raises `ApiError` 400 that names the parameter, where one can be named."""
+    try:
+        return json.decode(body, type=type_)
+    except ValidationError as error:
+        raise _explain(str(error)) from error
+    except DecodeError as error:
+        raise ApiError(400, f"The body is not JSON: {error}.") from error
+
+
+def _explain(text: str) -> ApiError:
+    if unknown := _UNKNOWN.search(text):
+        return invalid(f"There is no parameter '{unknown[1]}'.", unknown[1], "unknown_parameter")
+    if required := _REQUIRED.search(text):
+        return missing(required[1])
+    if place := _PLACE.search(text):
+        return invalid(f"The parameter '{place[1]}' is wrong: {text}.", place[1], "invalid_type")
+    return ApiError(400, f"The body is wrong: {text}.")

@@ -1,0 +1,85 @@
+"""OpenAI's live endpoints that a batch line may name (responses, chat completions, embeddings), and its models."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, Literal
+
+from msgspec import Struct, json
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from perdure.adapters.simulator.account import Purchase, record_purchase
+from perdure.adapters.simulator.openai.answers import NO_MODEL, Answer, answer
+from perdure.adapters.simulator.openai.bodies import read_body
+from perdure.adapters.simulator.openai.errors import model_not_found
+from perdure.adapters.simulator.openai.lists import json_response
+from perdure.adapters.simulator.openai.wire import PLAYED_ENDPOINTS
+from perdure.adapters.simulator.storage import Tables
+from perdure.adapters.simulator.world import World
+
+LISTED_MODELS: Final = ("gpt-6-astra", "gpt-6-astra-mini", "text-embedding-3-large", "text-embedding-3-small")
+"""The models in the list. Any other name but `nope` is taken too."""
+
+MODELS_SINCE: Final = 1_767_225_600
+"""When the listed models were made: 1 January 2026, in seconds since 1970. Ours."""
+
+
+class ModelObject(Struct, frozen=True):
+    """A model."""
+
+    id: str
+    created: int = MODELS_SINCE
+    object: Literal["model"] = "model"
+    owned_by: str = "simulator"
+
+
+class ModelList(Struct, frozen=True):
+    """All models; this list has no pages."""
+
+    data: tuple[ModelObject, ...]
+    object: Literal["list"] = "list"
+
+
+class Live:
+    """The live endpoints and the model routes."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def routes(self) -> list[Route]:
+        """The routes, below `/openai/v1`."""
+        return [
+            *(Route(endpoint.removeprefix("/v1"), self._call, methods=["POST"]) for endpoint in PLAYED_ENDPOINTS),
+            Route("/models", self._models, methods=["GET"]),
+            Route("/models/{id}", self._model, methods=["GET"]),
+        ]
+
+    async def _call(self, request: Request) -> Response:
+        body = await read_body(request)
+        endpoint = request.url.path[request.url.path.index("/v1/") :]
+        client_mark = request.headers.get("x-client-request-id", "")
+        now = self._world.clock.now()
+
+        def buy(tables: Tables) -> Answer:
+            ordinal = tables.next_ordinal("live")
+            given = answer(endpoint, body, seed=self._world.seed, name=f"live/{ordinal}", at=int(now))
+            if given.status < 400:
+                id_ = getattr(given.body, "id", "") or f"embeddings_{ordinal}"
+                payload = hashlib.sha256(endpoint.encode() + b"\n" + body).hexdigest()
+                identity = given.identity or client_mark
+                record_purchase(tables, Purchase("openai", "text", id_, identity, 1, now, payload))
+            return given
+
+        given = await self._world.storage.run(buy)
+        return Response(json.encode(given.body), given.status, media_type="application/json")
+
+    async def _models(self, request: Request) -> Response:
+        return json_response(ModelList(tuple(map(ModelObject, LISTED_MODELS))))
+
+    async def _model(self, request: Request) -> Response:
+        name: str = request.path_params["id"]
+        if name == NO_MODEL:
+            raise model_not_found(name)
+        return json_response(ModelObject(name))

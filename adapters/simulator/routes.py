@@ -1,0 +1,54 @@
+"""Route patterns: how a fault says which requests it is for.
+
+`METHOD /path`, where the method may be `*`, a `*` in a segment of the path stands for any characters within it,
+`{name}` for a whole segment, and a last segment `**` for any rest: `GET /openai/v1/files/*/content`, `* /openai/**`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_FORM = re.compile(r"(\*|[A-Z]+) (/[^\s?#]*)")
+_HOLE = re.compile(r"\{[^/{}]*\}")
+
+
+class RoutePattern:
+    """A pattern. Raises `ValueError` when `text` is not of the form."""
+
+    def __init__(self, text: str) -> None:
+        form = _FORM.fullmatch(text)
+        if form is None:
+            raise ValueError(f"a route is 'METHOD /path', such as 'POST /openai/v1/batches', not {text!r}")
+        self.text = text
+        self._method = form[1]
+        self._segments = form[2].split("/")[1:]
+        if any("**" in segment for segment in self._segments[:-1]):
+            raise ValueError(f"'**' may only be the last segment of a route: {text!r}")
+        self._any_rest = self._segments[-1] == "**"
+        if self._any_rest:
+            self._segments.pop()
+        self._expressions = [re.compile(_expression(segment)) for segment in self._segments]
+
+    def matches(self, method: str, path: str) -> bool:
+        """Whether a request is meant."""
+        return self._method in ("*", method) and self._fits(path.split("/")[1:])
+
+    def could_match(self, routes: Iterable[tuple[str, str]]) -> bool:
+        """Whether some request to one of the routes (method, path with `{name}` for what varies) is meant."""
+        return any(self._method in ("*", method) and self._fits(path.split("/")[1:]) for method, path in routes)
+
+    def _fits(self, segments: list[str]) -> bool:
+        wanted = len(self._expressions)
+        if len(segments) < wanted or (len(segments) > wanted and not self._any_rest):
+            return False
+        return all(
+            _HOLE.fullmatch(segment) or expression.fullmatch(segment)
+            for expression, segment in zip(self._expressions, segments, strict=False)
+        )
+
+
+def _expression(segment: str) -> str:
+    if _HOLE.fullmatch(segment):
+        return ".+"
+    return ".*".join(re.escape(piece) for piece in segment.split("*"))

@@ -1,0 +1,151 @@
+"""The simulator as one thing: put together, embedded in a program, or served on a port."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import trio
+from msgspec import json
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+
+from perdure.adapters.server import Bound, serve
+from perdure.adapters.simulator.account import Account
+from perdure.adapters.simulator.clock import Clock
+from perdure.adapters.simulator.control import CLOCK_NUMBER, Control
+from perdure.adapters.simulator.faults import Faults
+from perdure.adapters.simulator.gate import Gate
+from perdure.adapters.simulator.holds import Holds
+from perdure.adapters.simulator.openai import Arrangement, Batches, Files, Live, OpenAIApp, Uploads, kept_files
+from perdure.adapters.simulator.openai.errors import usual_error
+from perdure.adapters.simulator.openai.lifecycle import Plan
+from perdure.adapters.simulator.storage import Storage
+from perdure.adapters.simulator.traffic import Traffic
+from perdure.adapters.simulator.world import World
+
+OPENAI_PREFIX: Final = "/openai/v1"
+"""Where OpenAI's routes are, below the base URL."""
+
+DEFAULT_BATCH_S: Final = 2.0
+"""How long a batch takes, in seconds of the simulator's clock."""
+
+_HINT_SHARE: Final = 0.1
+_HINT_MS: Final = (50, 10_000)
+
+
+class Simulator:
+    """A simulated provider, its account and its faults.
+
+    Use it as a context manager, or `close` it: it holds an open database, and without `data` a directory to delete.
+
+    Args:
+        data: where to keep files, objects and the account, so that they are there again after a restart. None: in a
+            temporary directory that ends with the simulator.
+        seed: decides ids, texts and what is chosen at random; the same requests in the same order get the same answers.
+        batch_s: how long a batch takes without trouble, in seconds of its clock; 0: it is done when first asked for.
+        poll_after_ms: the hint that is sent with a batch, in milliseconds; None: a tenth of `batch_s`, 50 to 10,000.
+        clock: the simulator's clock; None: real time, advanced as far as what is kept in `data` says.
+
+    Attributes:
+        app: the ASGI application; give it to `perdure.adapters.server.serve`, or use `serve` below.
+        account: what was bought. faults: what is armed. holds: what is held. traffic: what was seen. clock: the time.
+
+    Raises `Conflict` when another simulator works in `data`.
+    """
+
+    def __init__(
+        self,
+        *,
+        data: Path | None = None,
+        seed: int = 0,
+        batch_s: float = DEFAULT_BATCH_S,
+        poll_after_ms: int | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._storage = Storage(data)
+        with self._storage.transaction() as tables:
+            self.clock = Clock(offset_s=tables.number(CLOCK_NUMBER)) if clock is None else clock
+            now = self.clock.now()
+            keep = tables.ids("file", now) | tables.ids("part", now) | kept_files(tables, now)
+        self._storage.sweep(keep)
+        self.account = Account(self._storage)
+        self.traffic = Traffic()
+        self.holds = Holds()
+        world = World(seed, self.clock, self._storage)
+        files = Files(world)
+        batches = Batches(
+            world,
+            files,
+            pace_s=batch_s,
+            poll_after_ms=_hint_ms(batch_s) if poll_after_ms is None else poll_after_ms,
+            arrange=self._arrange,
+        )
+        openai = OpenAIApp([*files.routes(), *Uploads(world, files).routes(), *batches.routes(), *Live(world).routes()])
+        self.faults = Faults(self.clock, _templates(OPENAI_PREFIX, openai.routes))
+        control = Control(world, faults=self.faults, holds=self.holds, traffic=self.traffic, batches=batches)
+        self.app = Gate(
+            Starlette(routes=[Mount(OPENAI_PREFIX, app=openai), *control.routes()]),
+            clock=self.clock,
+            faults=self.faults,
+            holds=self.holds,
+            traffic=self.traffic,
+            usual_error=_usual_error,
+        )
+
+    def __enter__(self) -> Simulator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the directory, and deletes it if it is a temporary one. Nothing may be served any more."""
+        self._storage.close()
+
+    async def serve(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serves `app` until cancelled. `task_status` is given where (`.url`), once it can be reached."""
+        await serve(self.app, host=host, port=port, task_status=task_status)
+
+    def _arrange(self, plan: Plan) -> Arrangement:
+        return self.faults.arrange(plan)
+
+
+async def simulate(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    data: Path | None = None,
+    seed: int = 0,
+    batch_s: float = DEFAULT_BATCH_S,
+    task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Runs a simulator on a port until cancelled. Arguments as for `Simulator`; `task_status` is given where it is.
+
+    Raises `Conflict` when another simulator works in `data`, `AddressInUse` and `AddressRefused` for the port.
+    """
+    with Simulator(data=data, seed=seed, batch_s=batch_s) as simulator:
+        await simulator.serve(host=host, port=port, task_status=task_status)
+
+
+def _hint_ms(batch_s: float) -> int:
+    lowest, highest = _HINT_MS
+    return int(min(max(batch_s * _HINT_SHARE * 1000, lowest), highest))
+
+
+def _templates(prefix: str, routes: list[Route]) -> list[tuple[str, str]]:
+    return [(method, prefix + route.path) for route in routes for method in route.methods or ()]
+
+
+def _usual_error(path: str, status: int) -> bytes:
+    """The providers' words for an error; so far there is one provider."""
+    return json.encode(usual_error(status))
