@@ -5,11 +5,14 @@ An append is durable when `append` returns. Reads see committed records only. No
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 from perdure.events.event import Recorded
 from perdure.store.records import ActorRow, Append, Appended, ItemRow, Standing, Stream
+
+CommitListener: TypeAlias = Callable[[Sequence[tuple[Append, Appended]]], None]
+"""Told of each commit on the trio thread, before its appends return. Must be quick and must not raise."""
 
 
 class LogReader(Protocol):
@@ -33,6 +36,7 @@ class LogReader(Protocol):
         status: str | None = None,
         provider: str | None = None,
         tenant: str | None = None,
+        group: str | None = None,
         tag: tuple[str, str] | None = None,
         after: str | None = None,
         limit: int = 500,

@@ -1,0 +1,358 @@
+"""The rows of one transaction: what a group of appends adds, gathered first and written with few statements.
+
+A `Ledger` knows the heads of streams and the numbers of event types that its transaction needs, hands out positions and
+links the commit into the chain. It neither begins nor ends a transaction and decides nothing about failures; what it
+remembers is true only once that transaction is committed, so its owner calls `forget` after any other end.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from perdure.events.errors import VersionConflict
+from perdure.events.event import EncodedEvent, Origin
+from perdure.store.records import Append, Appended, ItemRow, KeyTaken, Standing
+from perdure.store.sqlite.chain import GENESIS, ChainRecord, link
+from perdure.store.sqlite.rows import STREAM_COLUMNS, StreamFields, actor_row, standing_fields
+
+Answer = Appended | VersionConflict | KeyTaken
+
+HEADS_KEPT: Final = 20_000
+"""How many streams' heads stay in memory (some 0.5 KiB each); the others are read from their row when needed."""
+
+_INSERT_EVENT: Final = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT))"
+_INSERT_STREAM: Final = "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_MOVE_HEAD: Final = "UPDATE streams SET version = ?, updated_at = ?, progress = ? WHERE id = ?"
+_MOVE_HEAD_AND_DUE: Final = "UPDATE streams SET version = ?, updated_at = ?, progress = ?, next_due = ? WHERE id = ?"
+_RESTATE: Final = (
+    'UPDATE streams SET status = ?, fold = ?, next_due = ?, terminal = ?, provider = ?, "group" = ?, tags = ?, '
+    "progress = ?, version = ?, updated_at = ?, key = ? WHERE id = ?"
+)
+_UPSERT_ITEM: Final = (
+    "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (stream, number) DO UPDATE SET "
+    'status = excluded.status, blob = excluded.blob, "offset" = excluded."offset", length = excluded.length'
+)
+_UPSERT_NAMED_ITEM: Final = _UPSERT_ITEM + ", name = excluded.name"
+
+
+class Head:
+    """What the writer remembers of a stream: its number, version, and the actor row as it stands in the file."""
+
+    __slots__ = (
+        "actor",
+        "created_at",
+        "due",
+        "key",
+        "key_moved",
+        "kind",
+        "standing",
+        "stream",
+        "tenant",
+        "updated_at",
+        "version",
+    )
+
+    def __init__(
+        self, stream: int, actor: str, kind: str, tenant: str, key: str | None, version: int, standing: Standing | None
+    ) -> None:
+        self.stream = stream
+        self.actor = actor
+        self.kind = kind
+        self.tenant = tenant
+        self.key = key
+        self.key_moved = False
+        self.version = version
+        self.standing = standing
+        """None for a stream whose row is not written yet."""
+        self.due = None if standing is None else standing.next_due
+        self.created_at = 0
+        self.updated_at = 0
+
+
+class Ledger:
+    """Gathers and writes the rows of one transaction at a time on a connection that it does not own."""
+
+    def __init__(self, connection: sqlite3.Connection, build: str) -> None:
+        self._connection = connection
+        self._build = build
+        self._fresh = False
+        self._data_version = -1
+        self._heads: dict[str, Head] = {}
+        self._types: dict[str, dict[str, tuple[int, int]]] = {}
+        self._type_count = 0
+        self._last_position = 0
+        self._last_stream = 0
+        self._chain = GENESIS
+        self._clear()
+
+    def _clear(self) -> None:
+        self._next_position = self._last_position + 1
+        self._events: list[tuple[int | str | bytes | None, ...]] = []
+        self._records: list[ChainRecord] = []
+        self._touched: dict[Head, Standing] = {}
+        self._items: dict[tuple[int, int], ItemRow] = {}
+
+    # ------------------------------------------------------------ what is remembered
+
+    def forget(self) -> None:
+        """Drops all that is remembered: the transaction was not committed."""
+        self._fresh = False
+
+    def refresh(self) -> None:
+        """Inside a transaction: reads again what is remembered, if it was dropped or if anybody else has written.
+
+        Nobody else should: the lock file is ours. But whoever does, with whatever tool, must not make the chain fork.
+        """
+        data_version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        if self._fresh and data_version == self._data_version:
+            return
+        self._data_version = data_version
+        self._heads.clear()
+        self._types.clear()
+        execute = self._connection.execute
+        for number, kind, name, schema in execute("SELECT number, kind, name, schema FROM event_types"):
+            self._types.setdefault(kind, {})[name] = (number, schema)
+        self._type_count = execute("SELECT coalesce(max(number), 0) FROM event_types").fetchone()[0]
+        # The sequence remembers the highest position ever given out, also where the newest rows were taken away.
+        self._last_position = execute(
+            "SELECT max((SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'),"
+            " (SELECT coalesce(max(last), 0) FROM commits))"
+        ).fetchone()[0]
+        self._last_stream = execute("SELECT coalesce(max(id), 0) FROM streams").fetchone()[0]
+        row = execute("SELECT hash FROM commits ORDER BY last DESC LIMIT 1").fetchone()
+        self._chain = GENESIS if row is None else row[0]
+        self._clear()
+        self._fresh = True
+
+    # ------------------------------------------------------------ gathering
+
+    def add(self, append: Append) -> Answer:
+        """Judges one append on what is committed and gathered so far, and gathers its rows if it is accepted."""
+        head = self.head(append.actor)
+        found = 0 if head is None else head.version
+        if found != append.expected_version:
+            return VersionConflict(
+                f"{append.actor} is at version {found}, its writer expected {append.expected_version}: fold it again",
+                actor=append.actor,
+                expected=append.expected_version,
+                found=found,
+            )
+        if head is None:
+            head = self._new_head(append.actor, append.kind, append.tenant, append.events[0].at)
+        if append.key is not None and append.key != head.key:
+            holder = self._claim(head, append.key)
+            if holder is not None:
+                if head.standing is None:
+                    del self._heads[append.actor]
+                return KeyTaken(holder)
+        if append.release_key and head.key is not None:
+            self._connection.execute("DELETE FROM keys WHERE tenant = ? AND key = ?", (head.tenant, head.key))
+            head.key, head.key_moved = None, True
+        self.add_events(head, append.events, append.origin)
+        self._touched[head] = append.standing
+        if append.items:
+            self._add_items(head.stream, append.items)
+        if append.references:
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO blob_references VALUES (?, ?)",
+                [(digest, head.stream) for digest in append.references],
+            )
+        return Appended(self._next_position - 1, head.version)
+
+    def add_events(self, head: Head, events: Sequence[EncodedEvent], origin: Origin) -> None:
+        """Gathers events of one stream at the versions after its head."""
+        actor, kind, tenant, stream, version = head.actor, head.kind, head.tenant, head.stream, head.version
+        trace, causation, principal = origin.trace, origin.causation, origin.principal
+        position = self._next_position
+        types = self._types.get(kind)
+        if types is None:
+            types = self._types[kind] = {}
+        for event in events:
+            version += 1
+            name, schema, at, payload = event.type, event.schema, event.at, event.payload
+            known = types.get(name)
+            number = self._learn(kind, name, schema) if known is None or known[1] < schema else known[0]
+            self._events.append(
+                (position, stream, version, number, schema, at, trace, causation, principal, None, payload)
+            )
+            self._records.append(
+                (position, actor, kind, tenant, version, name, schema, at, trace, causation, principal, None, payload)
+            )
+            position += 1
+        self._next_position = position
+        head.version = version
+        head.updated_at = events[-1].at
+
+    def head(self, actor: str) -> Head | None:
+        """The head of an actor's stream as gathered so far, or None where there is no such actor."""
+        head = self._heads.get(actor)
+        if head is None:
+            row: tuple[int, *StreamFields] | None = self._connection.execute(
+                f"SELECT id, {STREAM_COLUMNS} FROM streams WHERE actor = ?", (actor,)
+            ).fetchone()
+            if row is not None:
+                read = actor_row(row[1:])
+                head = Head(row[0], actor, read.kind, read.tenant, read.key, read.version, read.standing)
+                self._heads[actor] = head
+        return head
+
+    # ------------------------------------------------------------ writing
+
+    def write(self, at: int) -> bool:
+        """Writes what was gathered, and the commit's row dated `at`. False when there was nothing to write."""
+        if not self._touched and not self._events:
+            return False
+        executemany = self._connection.executemany
+        self._write_streams()
+        executemany(_INSERT_EVENT, self._events)
+        if self._items:
+            rows = [
+                (stream, number, item.name, item.status, item.blob, item.offset, item.length)
+                for (stream, number), item in self._items.items()
+            ]
+            executemany(_UPSERT_ITEM, [row for row in rows if not row[2]])
+            executemany(_UPSERT_NAMED_ITEM, [row for row in rows if row[2]])
+        if self._records:
+            first, last = self._last_position + 1, self._next_position - 1
+            self._chain = link(self._chain, first, last, at, self._records)
+            self._connection.execute("INSERT INTO commits VALUES (?, ?, ?, ?)", (last, first, at, self._chain))
+            self._last_position = last
+        self._clear()
+        return True
+
+    def move_due(self, hints: Mapping[str, int]) -> None:
+        """Moves due times. An actor that asks for nothing has none, and a hint gives it none."""
+        for actor, due in hints.items():
+            head = self._heads.get(actor)
+            if head is not None and head.due is not None:
+                head.due = due
+        self._connection.executemany(
+            "UPDATE streams SET next_due = ? WHERE actor = ? AND next_due IS NOT NULL",
+            [(due, actor) for actor, due in hints.items()],
+        )
+
+    def restate(self, rows: Mapping[str, Standing]) -> None:
+        """Rewrites the standing of actors at their present version; actors that do not exist are left out."""
+        for actor, standing in rows.items():
+            head = self.head(actor)
+            if head is not None:
+                self._connection.execute(
+                    'UPDATE streams SET status = ?, fold = ?, next_due = ?, terminal = ?, provider = ?, "group" = ?, '
+                    "tags = ?, progress = ? WHERE id = ?",
+                    (*standing_fields(standing), head.stream),
+                )
+                head.standing, head.due = standing, standing.next_due
+
+    # ------------------------------------------------------------ helpers
+
+    def _new_head(self, actor: str, kind: str, tenant: str, at: int) -> Head:
+        self._last_stream += 1
+        head = Head(self._last_stream, actor, kind, tenant, None, 0, None)
+        head.created_at = at
+        if len(self._heads) >= HEADS_KEPT:
+            self._drop_old_heads()
+        self._heads[actor] = head
+        return head
+
+    def _drop_old_heads(self) -> None:
+        """Drops the quarter that was read first, except for what this transaction has changed."""
+        for actor in list(self._heads)[: HEADS_KEPT // 4]:
+            if self._heads[actor] not in self._touched:
+                del self._heads[actor]
+
+    def _claim(self, head: Head, key: str) -> str | None:
+        """Claims a key for a stream; gives the actor that holds it already, or None when it is claimed now."""
+        claimed = self._connection.execute(
+            "INSERT INTO keys VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (head.tenant, key, head.stream)
+        )
+        if claimed.rowcount == 1:
+            head.key, head.key_moved = key, True
+            return None
+        (stream,) = self._connection.execute(
+            "SELECT stream FROM keys WHERE tenant = ? AND key = ?", (head.tenant, key)
+        ).fetchone()
+        for gathered in self._touched:
+            if gathered.stream == stream:
+                return gathered.actor
+        (actor,) = self._connection.execute("SELECT actor FROM streams WHERE id = ?", (stream,)).fetchone()
+        return str(actor)
+
+    def _add_items(self, stream: int, items: Sequence[ItemRow]) -> None:
+        gathered = self._items
+        for item in items:
+            place = (stream, item.number)
+            if not item.name:
+                earlier = gathered.get(place)
+                if earlier is not None and earlier.name:
+                    item = ItemRow(item.number, earlier.name, item.status, item.blob, item.offset, item.length)
+            gathered[place] = item
+
+    def _learn(self, kind: str, name: str, schema: int) -> int:
+        """Records an event type, or a newer version of one, before the first event of it is written."""
+        known = self._types[kind].get(name)
+        if known is None:
+            self._type_count += 1
+            number = self._type_count
+            self._connection.execute(
+                "INSERT INTO event_types VALUES (?, ?, ?, ?, ?)", (number, kind, name, schema, self._build)
+            )
+        else:
+            number = known[0]
+            self._connection.execute(
+                "UPDATE event_types SET schema = ?, build = ? WHERE number = ?", (schema, self._build, number)
+            )
+        self._types[kind][name] = (number, schema)
+        return number
+
+    def _write_streams(self) -> None:
+        """One row write for each actor, whatever it appended. Indexed columns are left alone where they did not change:
+        SQLite rewrites the index entry of every column that an UPDATE names."""
+        created: list[tuple[int | str | None, ...]] = []
+        moved: list[tuple[int | str, ...]] = []
+        postponed: list[tuple[int | str | None, ...]] = []
+        restated: list[tuple[int | str | None, ...]] = []
+        for head, standing in self._touched.items():
+            was = head.standing
+            if was is None:
+                created.append(
+                    (
+                        head.stream,
+                        head.actor,
+                        head.kind,
+                        head.tenant,
+                        head.key,
+                        head.version,
+                        head.created_at,
+                        head.updated_at,
+                        *standing_fields(standing),
+                    )
+                )
+            elif head.key_moved or not _same_but_for_due(was, standing):
+                restated.append((*standing_fields(standing), head.version, head.updated_at, head.key, head.stream))
+            elif head.due != standing.next_due:
+                postponed.append((head.version, head.updated_at, standing.progress, standing.next_due, head.stream))
+            else:
+                moved.append((head.version, head.updated_at, standing.progress, head.stream))
+            head.standing, head.due, head.key_moved = standing, standing.next_due, False
+        executemany = self._connection.executemany
+        if created:
+            executemany(_INSERT_STREAM, created)
+        if moved:
+            executemany(_MOVE_HEAD, moved)
+        if postponed:
+            executemany(_MOVE_HEAD_AND_DUE, postponed)
+        if restated:
+            executemany(_RESTATE, restated)
+
+
+def _same_but_for_due(was: Standing, now: Standing) -> bool:
+    return (
+        was.status == now.status
+        and was.fold == now.fold
+        and was.terminal == now.terminal
+        and was.provider == now.provider
+        and was.group == now.group
+        and was.tags == now.tags
+    )

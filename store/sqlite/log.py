@@ -1,0 +1,239 @@
+"""Opening a log for writing, and the log as the runtime holds it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from perdure.events.codec import Codec
+from perdure.events.errors import LogLocked
+from perdure.events.ids import IdSource, new_id, now_us
+from perdure.store.disk import Disk, ThreadDisk
+from perdure.store.log import CommitListener
+from perdure.store.records import ActorRow, Append, Appended, Standing
+from perdure.store.sqlite import queries, schema
+from perdure.store.sqlite.changes import Changes
+from perdure.store.sqlite.connections import Connections
+from perdure.store.sqlite.faults import translate
+from perdure.store.sqlite.group_commit import QUEUE_BYTES, GroupCommit
+from perdure.store.sqlite.lock import RETRY_S, LockFile
+from perdure.store.sqlite.opening import create, judge_file, judge_log, judge_writable, real_path
+from perdure.store.sqlite.reader import READING_THREADS, SqliteReader
+from perdure.store.sqlite.writer import Writer
+
+CHECKPOINT_BYTES: Final = 8 << 20
+"""Past this much WAL a passive checkpoint runs between two commits' worth of other work: below what makes reads slow,
+and far below the writer's own automatic checkpoint, which would stand within a commit."""
+
+
+class SqliteLog(SqliteReader):
+    """Implements `perdure.store.log.Log`. Made by `open_log`."""
+
+    def __init__(
+        self,
+        opened: _Opened,
+        connections: Connections,
+        writing: Disk,
+        reading: Disk,
+        queue_bytes: int,
+    ) -> None:
+        super().__init__(opened.path, opened.log_id, connections, reading, Changes())
+        self._writer = opened.writer
+        self._listeners: dict[int, CommitListener] = {}
+        self._next_listener = 0
+        self._committer = GroupCommit(
+            opened.writer, writing, committed=self._tell, when_idle=opened.empty_wal, queue_bytes=queue_bytes
+        )
+
+    async def run(self) -> None:
+        """The writer's task, which `open_log` starts; it ends after `close`."""
+        await self._committer.run()
+
+    def close(self) -> None:
+        """Refuses further appends and lets `run` end once those that are handed over are decided."""
+        self._committer.close()
+
+    @property
+    def healthy(self) -> bool:
+        """See `Log.healthy`."""
+        return self._writer.healthy
+
+    async def append(self, append: Append) -> Appended:
+        """See `Log.append`."""
+        return await self._committer.append(append)
+
+    def move_due(self, actor: str, next_due: int) -> None:
+        """See `Log.move_due`."""
+        self._committer.move_due(actor, next_due)
+
+    async def due(self, *, after: tuple[int, str] | None = None, limit: int = 500) -> Sequence[ActorRow]:
+        """See `Log.due`."""
+        return await self.read(partial(queries.due, after=after, limit=limit))
+
+    async def outdated(self, kind: str, fold: int, *, limit: int = 500) -> Sequence[str]:
+        """See `Log.outdated`."""
+        return await self.read(partial(queries.outdated, kind=kind, fold=fold, limit=limit))
+
+    async def restate(self, rows: Mapping[str, Standing]) -> None:
+        """See `Log.restate`."""
+        await self._committer.in_writer(lambda _, ledger: ledger.restate(rows))
+
+    @contextmanager
+    def on_commit(self, listener: CommitListener) -> Generator[None]:
+        """Has `listener` told of every commit while the block runs: see `CommitListener`."""
+        number = self._next_listener
+        self._next_listener += 1
+        self._listeners[number] = listener
+        try:
+            yield
+        finally:
+            del self._listeners[number]
+
+    async def referenced(self, digests: Iterable[str]) -> set[str]:
+        """Which of these blobs some event names. Asked in the writer, so no commit is under way meanwhile."""
+        text = msgspec.json.encode(list(digests)).decode()
+
+        def work(connection: sqlite3.Connection, _: object) -> set[str]:
+            found = connection.execute(
+                "SELECT DISTINCT digest FROM blob_references WHERE digest IN (SELECT value FROM json_each(?))", (text,)
+            )
+            return {digest for (digest,) in found}
+
+        return await self._committer.in_writer(work)
+
+    async def forget(self, actor: str) -> None:
+        """Drops an actor's references to blobs, once its events are archived or erased. Durable on return."""
+
+        def work(connection: sqlite3.Connection, _: object) -> None:
+            connection.execute(
+                "DELETE FROM blob_references WHERE stream = (SELECT id FROM streams WHERE actor = ?)", (actor,)
+            )
+
+        await self._committer.in_writer(work)
+
+    def _tell(self, written: Sequence[tuple[Append, Appended]]) -> None:
+        self.changes.committed(append.actor for append, _ in written)
+        for listener in tuple(self._listeners.values()):
+            listener(written)
+
+
+@asynccontextmanager
+async def open_log(
+    path: str | Path,
+    *,
+    codecs: Iterable[Codec[Any]] | None,
+    disk: Disk | None = None,
+    synchronous: schema.Synchronous = "FULL",
+    wait_for_lock_s: float = 0.0,
+    clock: Callable[[], int] = now_us,
+    ids: IdSource = new_id,
+    address: str = "",
+    queue_bytes: int = QUEUE_BYTES,
+) -> AsyncGenerator[SqliteLog]:
+    """Opens a log for writing, makes it if there is none, and drains and closes it at the end of the block.
+
+    `codecs` are those of every kind that this build knows; None does not ask whether the log holds anything newer.
+    `disk` runs all blocking work; by default one thread writes and a few read. `clock` gives µs since 1970, UTC.
+    `address` is told to those who find the log locked.
+
+    Raises, with nothing changed: `LogLocked` after `wait_for_lock_s` seconds, `LogForeign`, `LogNewer`, `Corrupt`,
+    `DiskFull` (also where file or directory are read-only), `NotFound` (no such directory).
+    """
+    writing = disk or ThreadDisk(1)
+    reading = disk or ThreadDisk(READING_THREADS)
+    file = real_path(path)
+    known = None if codecs is None else tuple(codecs)
+    await writing.run(partial(judge_file, file))
+    await writing.run(partial(judge_writable, file))
+    lock = await _acquire(file, writing, wait_for_lock_s, since=clock(), address=address)
+    try:
+        opened = await writing.run(lambda: _open(file, known, synchronous, clock, ids))
+        connections = Connections(file)
+        try:
+            log = SqliteLog(opened, connections, writing, reading, queue_bytes)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(log.run)
+                try:
+                    yield log
+                finally:
+                    log.close()
+        finally:
+            with trio.CancelScope(shield=True):
+                await reading.run(connections.close)
+                await writing.run(opened.close)
+    finally:
+        with trio.CancelScope(shield=True):
+            await writing.run(lock.release)
+
+
+class _Opened:
+    """The connections of a writing process."""
+
+    def __init__(
+        self, path: Path, log_id: str, connection: sqlite3.Connection, checkpointer: sqlite3.Connection, writer: Writer
+    ) -> None:
+        self.path = path
+        self.log_id = log_id
+        self.writer = writer
+        self._connection = connection
+        self._checkpointer = checkpointer
+
+    def empty_wal(self) -> None:
+        """Moves the WAL into the database file and empties it; does nothing where a reader is in the way."""
+        if self.writer.healthy:
+            with suppress(sqlite3.Error):  # the log is whole with the WAL too, and a later checkpoint tries again
+                self._checkpointer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def close(self) -> None:
+        """Closes the connections; the last one to close moves the WAL into the database file, unless commits failed."""
+        self.empty_wal()
+        self._checkpointer.close()
+        self._connection.close()
+
+
+async def _acquire(file: Path, disk: Disk, wait_s: float, *, since: int, address: str) -> LockFile:
+    deadline = trio.current_time() + wait_s
+    while True:
+        try:
+            return await disk.run(lambda: LockFile.acquire(file, since=since, address=address))
+        except LogLocked:
+            left_s = deadline - trio.current_time()
+            if left_s <= 0:
+                raise
+        await trio.sleep(min(RETRY_S, left_s))
+
+
+def _open(
+    file: Path,
+    codecs: Sequence[Codec[Any]] | None,
+    synchronous: schema.Synchronous,
+    clock: Callable[[], int],
+    ids: IdSource,
+) -> _Opened:
+    if judge_file(file):
+        connections = Connections(file)
+        try:
+            connections.use(lambda connection: judge_log(connection, file, codecs))
+        finally:
+            connections.close()
+    else:
+        create(file, ids("log"), clock())
+    with ExitStack() as undo:
+        try:
+            connection = undo.enter_context(closing(schema.open_writer(file, synchronous)))
+            checkpointer = undo.enter_context(closing(schema.open_checkpointer(file)))
+            log_id = judge_log(connection, file, codecs)
+            writer = Writer(connection, file, clock=clock, build=version("perdure"), synchronous=synchronous)
+            writer.open_fence()
+        except sqlite3.Error as error:
+            raise translate(error, file, "opening the log") from error
+        undo.pop_all()
+    return _Opened(file, log_id, connection, checkpointer, writer)

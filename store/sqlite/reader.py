@@ -1,0 +1,177 @@
+"""Reading a log: what every process may do, at any time, while one process writes it.
+
+A reader takes no lock, creates no file and sees committed records only. Its work runs behind `Disk`, one hop for each
+call.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import trio
+
+from perdure.events.codec import Codec
+from perdure.events.errors import NotFound
+from perdure.events.event import Recorded
+from perdure.store.disk import Disk, ThreadDisk
+from perdure.store.records import ActorRow, ItemRow, Stream
+from perdure.store.sqlite import queries
+from perdure.store.sqlite.changes import Changes
+from perdure.store.sqlite.connections import Connections
+from perdure.store.sqlite.opening import judge_file, judge_log, real_path
+
+T = TypeVar("T")
+
+READING_THREADS: Final = 4
+"""Reads at a time: enough that one slow page does not hold up the rest; each costs a connection with its cache."""
+
+POLL_S: Final = 0.1
+"""How often a process that does not write asks whether there was a commit (one pragma, some microseconds)."""
+
+FOLLOW_PAGE: Final = 500
+"""Records read at a time by `follow`: some 100 KiB, one hop."""
+
+
+class SqliteReader:
+    """Implements `perdure.store.log.LogReader`. Made by `open_reader`, and by `open_log` as part of a `SqliteLog`."""
+
+    def __init__(self, path: Path, log_id: str, connections: Connections, disk: Disk, changes: Changes) -> None:
+        self.path = path
+        """The file of the log, links resolved."""
+        self.log_id = log_id
+        self.changes = changes
+        """Signals after commits; in a process that only reads they come from polling."""
+        self._connections = connections
+        self._reading = disk
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """What `query` gives for a read-only connection, in one hop. It may be called twice, so it must only read."""
+        return await self._reading.run(partial(self._connections.use, query))
+
+    async def row(self, actor: str) -> ActorRow | None:
+        """See `LogReader.row`."""
+        return await self.read(partial(queries.row, actor=actor))
+
+    async def find_key(self, tenant: str, key: str) -> str | None:
+        """See `LogReader.find_key`."""
+        return await self.read(partial(queries.find_key, tenant=tenant, key=key))
+
+    async def rows(
+        self,
+        *,
+        kind: str | None = None,
+        status: str | None = None,
+        provider: str | None = None,
+        tenant: str | None = None,
+        group: str | None = None,
+        tag: tuple[str, str] | None = None,
+        after: str | None = None,
+        limit: int = 500,
+    ) -> Sequence[ActorRow]:
+        """See `LogReader.rows`."""
+        return await self.read(
+            partial(
+                queries.rows,
+                kind=kind,
+                status=status,
+                provider=provider,
+                tenant=tenant,
+                group=group,
+                tag=tag,
+                after=after,
+                limit=limit,
+            )
+        )
+
+    async def load(self, actors: Sequence[str], *, after: int = 0, until: int | None = None) -> Sequence[Stream]:
+        """See `LogReader.load`."""
+        return await self.read(partial(queries.load, actors=actors, after=after, until=until))
+
+    async def stream(self, actor: str, *, after: int = 0, limit: int = 1_000) -> Sequence[Recorded]:
+        """See `LogReader.stream`."""
+        return await self.read(partial(queries.stream, actor=actor, after=after, limit=limit))
+
+    async def records(self, *, after: int = 0, until: int | None = None, limit: int = 1_000) -> Sequence[Recorded]:
+        """See `LogReader.records`."""
+        return await self.read(partial(queries.records, after=after, until=until, limit=limit))
+
+    async def head(self) -> int:
+        """See `LogReader.head`."""
+        return await self.read(queries.head)
+
+    async def items(self, actor: str, *, first: int, last: int) -> Sequence[ItemRow]:
+        """See `LogReader.items`."""
+        return await self.read(partial(queries.items, actor=actor, first=first, last=last))
+
+    async def items_by_number(self, actor: str, numbers: Sequence[int]) -> Mapping[int, ItemRow]:
+        """See `LogReader.items_by_number`."""
+        return await self.read(partial(queries.items_by_number, actor=actor, numbers=numbers))
+
+    async def item_named(self, actor: str, name: str) -> ItemRow | None:
+        """See `LogReader.item_named`."""
+        return await self.read(partial(queries.item_named, actor=actor, name=name))
+
+    async def follow(self, *, after: int = 0, actor: str | None = None) -> AsyncIterator[Recorded]:
+        """See `LogReader.follow`. What was yielded is final: no record appears later at a lower position."""
+        version = 0
+        while True:
+            signal = self.changes.signal(actor)
+            if actor is None:
+                page: Sequence[Recorded] = await self.records(after=after, limit=FOLLOW_PAGE)
+            else:
+                page = await self.read(
+                    partial(queries.stream, actor=actor, after=version, limit=FOLLOW_PAGE, after_position=after)
+                )
+            for record in page:
+                yield record
+                after, version = record.position, record.version
+            if len(page) < FOLLOW_PAGE:
+                await signal.wait()
+
+
+@asynccontextmanager
+async def open_reader(
+    path: str | Path, *, codecs: Iterable[Codec[Any]] | None = None, disk: Disk | None = None
+) -> AsyncGenerator[SqliteReader]:
+    """Opens a log for reading, also while another process writes it or after its writer died.
+
+    `codecs` given, a log that holds newer events than they know is refused. Raises `NotFound`, `LogForeign`,
+    `LogNewer`, `Corrupt`, `Unavailable` (a dead writer's WAL in a directory that may not be written).
+    """
+    reading = disk or ThreadDisk(READING_THREADS)
+    file = real_path(path)
+    known = None if codecs is None else tuple(codecs)
+
+    def judge() -> tuple[Connections, str]:
+        if not judge_file(file):
+            raise NotFound(f"there is no log at {file}", id=str(file))
+        connections = Connections(file)
+        return connections, connections.use(lambda connection: judge_log(connection, file, known))
+
+    connections, log_id = await reading.run(judge)
+    reader = SqliteReader(file, log_id, connections, reading, Changes())
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch, reader)
+            yield reader
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True):
+            await reading.run(connections.close)
+
+
+async def _watch(reader: SqliteReader) -> None:
+    """Turns commits of another process into signals, while anybody waits for one."""
+    seen = -1
+    while True:
+        await reader.changes.wanted()
+        head = await reader.head()
+        if head != seen:
+            seen = head
+            reader.changes.changed_somewhere()
+        await trio.sleep(POLL_S)
