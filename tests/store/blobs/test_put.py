@@ -347,6 +347,32 @@ async def test_a_sync_that_failed_once_is_not_believed_the_next_time(
 
 
 @pytest.mark.trio
+async def test_a_name_that_was_there_stays_when_mending_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records may point at it: the mended file must not go because its folder's sync failed."""
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.EIO, "Input/output error")
+        real(descriptor)
+
+    async with BlobStore(tmp_path, InlineDisk()) as store:
+        blob = await store.put(b"content")
+    path = tmp_path / blob.digest[:2] / blob.digest
+    path.write_bytes(b"damaged")
+    async with BlobStore(tmp_path, InlineDisk()) as store:
+        await store.put(b"other")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fsync)
+            with pytest.raises(Unavailable):
+                await store.put(b"content")
+        assert path.exists()
+        assert await store.read(blob.digest) == b"content"
+
+
+@pytest.mark.trio
 @pytest.mark.parametrize("moment", range(8))
 async def test_a_put_cancelled_at_any_of_its_checkpoints_leaves_nothing(tmp_path: Path, moment: int) -> None:
     async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=4) as store:
@@ -379,7 +405,8 @@ async def test_a_put_cancelled_while_it_waits_for_its_turn_is_not_done(tmp_path:
         assert scope.cancelled_caught
         assert files(tmp_path) == []
         assert store.pinned == 0
-        await store.put(b"content")
+        other = await store.put(b"other")
+        assert [path.name for path in files(tmp_path)] == [other.digest]
 
 
 @pytest.mark.trio

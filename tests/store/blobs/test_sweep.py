@@ -34,6 +34,7 @@ async def test_what_nobody_names_or_pins_goes(tmp_path: Path) -> None:
     async with BlobStore(tmp_path, ThreadDisk()) as store:
         named, pinned, orphan = await store.put_many([b"named", b"pinned", b"orphan"])
         store.release(named.digest, orphan.digest)
+        assert await store.read(orphan.digest) == b"orphan"
 
         asked: set[str] = set()
 
