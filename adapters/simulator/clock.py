@@ -22,6 +22,7 @@ class Clock:
     def __init__(self, source: Callable[[], float] = time.time, *, offset_s: float = 0.0) -> None:
         self._source = source
         self._offset_s = offset_s
+        self._last = float("-inf")
 
     @property
     def offset_s(self) -> float:
@@ -29,8 +30,9 @@ class Clock:
         return self._offset_s
 
     def now(self) -> float:
-        """The current time, in seconds since 1970."""
-        return self._source() + self._offset_s
+        """The current time, in seconds since 1970. Never less than what it said before, whatever `source` does."""
+        self._last = max(self._last, self._source() + self._offset_s)
+        return self._last
 
     def advance(self, by_s: float) -> float:
         """Moves the clock forward by `by_s` seconds and returns the new time. Raises `ValueError` below zero."""

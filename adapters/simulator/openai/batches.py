@@ -25,6 +25,7 @@ from perdure.adapters.simulator.openai.bodies import decode, read_body
 from perdure.adapters.simulator.openai.errors import ApiError, invalid, no_such
 from perdure.adapters.simulator.openai.files import Files, check_life
 from perdure.adapters.simulator.openai.lifecycle import (
+    NOT_YET,
     TERMINAL,
     BatchRecord,
     Outcome,
@@ -37,7 +38,7 @@ from perdure.adapters.simulator.openai.lifecycle import (
 from perdure.adapters.simulator.openai.lines import Job, Written, check_input, write_results
 from perdure.adapters.simulator.openai.lists import json_response, list_response, page_query
 from perdure.adapters.simulator.openai.uploads import ExpiresAfter
-from perdure.adapters.simulator.openai.wire import OTHER_ENDPOINTS, PLAYED_ENDPOINTS
+from perdure.adapters.simulator.openai.wire import OTHER_ENDPOINTS, PLAYED_ENDPOINTS, BatchObject
 from perdure.adapters.simulator.storage import Tables
 from perdure.adapters.simulator.world import World
 
@@ -105,11 +106,14 @@ class Batches:
     async def afflict(self, id_: str, arrange: Arrange) -> None:
         """Makes something go wrong with a batch that exists. Raises `ApiError` 404, or 409 once it has ended."""
         async with self._lock(id_):
-            record = await self._settle(id_)
             now = self._world.clock.now()
-            if stage(record, now).status in TERMINAL:
+            record = await self._settle(id_, now)
+            at = stage(record, now)
+            if at.status in TERMINAL:
                 raise ApiError(409, f"The batch '{id_}' has ended.")
             arranged = arrange(record.plan)
+            if arranged.plan.fail is not None and at.status != "validating":
+                raise ApiError(409, f"The batch '{id_}' is {at.status}; its validation is over.")
             changed = replace(
                 record,
                 plan=arranged.plan,
@@ -122,7 +126,7 @@ class Batches:
         asked = decode(await read_body(request), _CreateBatch)
         _check_batch(asked)
         record = await self._world.storage.run(lambda tables: self._accept(tables, asked))
-        return self._answer(record)
+        return json_response(wire(record, NOT_YET), headers=self._hint)
 
     def _accept(self, tables: Tables, asked: _CreateBatch) -> BatchRecord:
         file = self._files.find(tables, asked.input_file_id)
@@ -157,7 +161,7 @@ class Batches:
         return record
 
     async def _get(self, request: Request) -> Response:
-        return self._answer(await self._settled(request.path_params["id"]))
+        return json_response(await self._look(request.path_params["id"]), headers=self._hint)
 
     async def _list(self, request: Request) -> Response:
         query = page_query(request, limit=20, max_limit=100, with_order=False)
@@ -166,26 +170,22 @@ class Batches:
         items: list[tuple[str, bytes]] = []
         for doc in page.docs:
             record = _records.decode(doc)
-            if record.outcome is None:
-                record = await self._settled(record.id)
-            items.append((record.id, json.encode(wire(record, self._world.clock.now()))))
+            batch = await self._look(record.id) if record.outcome is None else wire(record, now)
+            items.append((batch.id, json.encode(batch)))
         return list_response(items, has_more=page.has_more)
 
     async def _cancel(self, request: Request) -> Response:
         id_: str = request.path_params["id"]
         async with self._lock(id_):
-            record = await self._settle(id_)
             now = self._world.clock.now()
+            record = await self._settle(id_, now)
             at = stage(record, now)
             if at.status in TERMINAL:
                 raise ApiError(409, f"The batch '{id_}' is {at.status} and cannot be cancelled.")
             if record.cancel_at is None or record.cancel_at > now:
                 record = replace(record, cancel_at=now)
                 await self._save(record)
-        return self._answer(await self._settled(id_))
-
-    def _answer(self, record: BatchRecord) -> Response:
-        return json_response(wire(record, self._world.clock.now()), headers=self._hint)
+        return json_response(await self._look(id_), headers=self._hint)
 
     # ------------------------------------------------------------ doing what is due
 
@@ -195,13 +195,17 @@ class Batches:
             self._locks[id_] = lock = trio.Lock()
         return lock
 
-    async def _settled(self, id_: str) -> BatchRecord:
-        async with self._lock(id_):
-            return await self._settle(id_)
+    async def _look(self, id_: str) -> BatchObject:
+        """The batch as it is now, after doing what is due for it. Raises `ApiError` 404.
 
-    async def _settle(self, id_: str) -> BatchRecord:
-        """Does what is due for a batch, and returns it. The caller has its lock. Raises `ApiError` 404."""
-        now = self._world.clock.now()
+        Both see the same time: a batch that ended between the two would be shown without its files.
+        """
+        async with self._lock(id_):
+            now = self._world.clock.now()
+            return wire(await self._settle(id_, now), now)
+
+    async def _settle(self, id_: str, now: float) -> BatchRecord:
+        """Does what is due for a batch by `now`, and returns it. The caller has its lock. Raises `ApiError` 404."""
         doc = await self._world.storage.run(lambda tables: tables.get("batch", id_, now))
         if doc is None:
             raise no_such("batch", id_)

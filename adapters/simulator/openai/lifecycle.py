@@ -32,6 +32,9 @@ WORKING_SHARE: Final = 0.8
 CANCELLING_SHARE: Final = 0.1
 """How long a cancellation takes, as a share of a batch's time. Ours."""
 
+NOT_YET: Final = float("-inf")
+"""A time before all that can happen to a batch: at it, every batch is being validated."""
+
 TERMINAL: Final[frozenset[BatchStatus]] = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
@@ -195,7 +198,7 @@ def _working(times: _Times, now: float) -> tuple[BatchStatus, float]:
         return "finalizing", times.worked
     if now >= times.checked:
         return "in_progress", times.checked
-    return "validating", -_NEVER
+    return "validating", NOT_YET
 
 
 def _done(record: BatchRecord, times: _Times, at: float) -> int:
