@@ -1,0 +1,221 @@
+"""What a batch asks for outside, given its state: pure, and at most some tens of effects at a time.
+
+Between intent and outcome a part's purchase is owed: it is asked for through cancel and deadline alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perdure.actors.batch.state import BatchState, PartState, first_poll_us
+from perdure.actors.kind import Effect
+from perdure.actors.lane import LOCAL, Lane
+from perdure.actors.purchase import BLOCKED_RETRY_US, SECOND_US, PurchaseEffect
+from perdure.events.batch import BatchOpened, PartEnded
+
+PARTS_AT_A_TIME = 16
+"""How many parts are on their way at once; the others wait as numbers in the state."""
+
+GIVE_UP_MARGIN_US = 3_600 * SECOND_US
+"""How long after the provider's window a batch that never ends is given up."""
+
+CANCEL_PATIENCE_US = 1_200 * SECOND_US
+"""How long after a cancel the provider may take to end a batch (OpenAI says up to ten minutes; twice that)."""
+
+
+class CloseWindow(Effect, frozen=True, kw_only=True):
+    """The window's time is over."""
+
+
+class ReachDeadline(Effect, frozen=True, kw_only=True):
+    """The caller's deadline is here."""
+
+
+class AskForFile(Effect, frozen=True, kw_only=True):
+    """Order the part's input file from a provider-file actor."""
+
+    part: int
+    provider: str
+    credential: str
+    segments: Sequence[tuple[str, int]]
+    size_bytes: int
+    settle_us: int
+    patience_us: int
+    on_uncertain: str
+
+
+class Buy(PurchaseEffect, frozen=True, kw_only=True):
+    """Create the part's batch at the provider, or find it there."""
+
+    provider: str
+    endpoint: str
+    provider_file: str
+
+
+class Poll(Effect, frozen=True, kw_only=True):
+    """Ask the provider about a part. Times are µs since 1970 UTC; `every_us` is the interval without a hint."""
+
+    part: int
+    provider: str
+    provider_batch: str
+    every_us: int
+    hint: bool
+    troubled_since: int
+    deadline_at: int
+    give_up_at: int
+    cancelling: bool
+
+
+class Collect(Effect, frozen=True, kw_only=True):
+    """Read what the provider has for a part, from `cursor` bytes into its `source`-th source on."""
+
+    part: int
+    provider: str
+    end: PartEnded
+    first: int
+    last: int
+    source: int
+    cursor: int
+    troubled_since: int
+    withdraw: str
+
+
+class Cancel(Effect, frozen=True, kw_only=True):
+    """Ask the provider to cancel; `part` is -1 for a batch that nobody needs."""
+
+    part: int
+    provider: str
+    provider_batch: str
+
+
+class ResumeFile(Effect, frozen=True, kw_only=True):
+    """Tell the file actor that it may work now."""
+
+    part: int
+    file: str
+
+
+def effects(state: BatchState) -> Sequence[Effect]:
+    """Everything that should be going on for `state`."""
+    opened = state.opened
+    if opened is None or state.phase == "discarded":
+        return ()
+    lane = Lane(state.tenant, opened.provider, opened.credential, "batch")
+    asked: list[Effect] = [
+        Cancel(id=f"cancel-unwanted/{batch}", lane=lane, part=-1, provider=opened.provider, provider_batch=batch)
+        for batch in state.unwanted
+    ]
+    if state.phase == "finished":
+        return asked
+    if opened.deadline_at and not state.cancel:
+        asked.append(ReachDeadline(id="deadline", lane=LOCAL, not_before=opened.deadline_at))
+    if state.phase == "collecting":
+        if opened.close_at:
+            asked.append(CloseWindow(id="close", lane=LOCAL, not_before=opened.close_at))
+        return asked
+    for part in [part for part in state.parts if part.phase != "settled"][:PARTS_AT_A_TIME]:
+        asked.extend(_of_part(state, opened, part, lane))
+    return asked
+
+
+def _of_part(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane) -> Sequence[Effect]:
+    if part.phase == "closed":
+        return (_ask_for_file(state, opened, part),)
+    if part.phase == "filing" and part.resume_file:
+        return (ResumeFile(id=f"resume-file/{part.number}/{part.resumes}", part=part.number, file=part.file),)
+    if part.phase == "ready":
+        purchase = part.purchase
+        if purchase.phase == "lost":
+            return ()
+        return (
+            Buy(
+                id=purchase.effect_id(),
+                lane=lane,
+                not_before=purchase.not_before(opened.settle_us),
+                purchase=True,
+                intended=purchase.owed,
+                searchable=opened.searchable,
+                ordinal=part.number,
+                attempt=purchase.attempt,
+                since=purchase.intended_at,
+                can_find=opened.searchable,
+                provider=opened.provider,
+                endpoint=opened.endpoint,
+                provider_file=part.provider_file,
+            ),
+        )
+    if part.phase == "submitted":
+        poll = _poll(state, opened, part, lane)
+        if state.cancel and not part.cancel_sent_at:
+            return (
+                poll,
+                Cancel(
+                    id=f"cancel/{part.number}",
+                    lane=lane,
+                    part=part.number,
+                    provider=opened.provider,
+                    provider_batch=part.provider_batch,
+                ),
+            )
+        return (poll,)
+    if part.phase == "ended" and part.end is not None:
+        return (
+            Collect(
+                id=f"collect/{part.number}/{part.resumes}{'/blocked' if part.blocked else ''}",
+                lane=lane if part.end.sources else LOCAL,
+                not_before=part.troubled_since + BLOCKED_RETRY_US if part.blocked else 0,
+                part=part.number,
+                provider=opened.provider,
+                end=part.end,
+                first=part.part.first,
+                last=part.part.last,
+                source=part.source,
+                cursor=part.cursor,
+                troubled_since=part.troubled_since,
+                withdraw=part.file if not part.provider_file else "",
+            ),
+        )
+    return ()
+
+
+def _ask_for_file(state: BatchState, opened: BatchOpened, part: PartState) -> AskForFile:
+    return AskForFile(
+        id=f"file/{part.number}",
+        lane=LOCAL,
+        part=part.number,
+        provider=opened.provider,
+        credential=opened.credential,
+        segments=[
+            (chunk.blob, chunk.size_bytes) for chunk in state.chunks if part.part.first <= chunk.first <= part.part.last
+        ],
+        size_bytes=part.part.size_bytes,
+        settle_us=opened.settle_us,
+        patience_us=opened.window_us,
+        on_uncertain=opened.on_uncertain,
+    )
+
+
+def _poll(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane) -> Poll:
+    lines = part.part.last - part.part.first + 1
+    first = opened.first_poll_us or (part.hint_us if opened.hint else 0) or first_poll_us(lines)
+    give_up_at = part.submitted_at + opened.window_us + GIVE_UP_MARGIN_US
+    not_before = 0 if part.cancel_sent_at else part.submitted_at + first
+    if part.cancel_sent_at:
+        give_up_at = min(give_up_at, part.cancel_sent_at + CANCEL_PATIENCE_US)
+    if part.blocked:
+        not_before = max(not_before, part.troubled_since + BLOCKED_RETRY_US)
+    cancelling = "/cancelling" if part.cancel_sent_at else ""
+    return Poll(
+        id=f"poll/{part.number}/{part.resumes}{'/blocked' if part.blocked else ''}{cancelling}",
+        lane=lane,
+        not_before=not_before,
+        part=part.number,
+        provider=opened.provider,
+        provider_batch=part.provider_batch,
+        every_us=opened.every_us,
+        hint=opened.hint,
+        troubled_since=part.troubled_since,
+        deadline_at=opened.deadline_at,
+        give_up_at=give_up_at,
+        cancelling=bool(part.cancel_sent_at),
+    )

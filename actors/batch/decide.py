@@ -1,0 +1,442 @@
+"""The batch's judgement: what happens when a command reaches it. Pure; raises only `Rejected` kinds.
+
+Whoever asks "what happens when a batch expires" reads `_end` and `_settle` here and `PartEnded`, `PartSettled` in
+`state.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from perdure.actors.batch.state import BatchState, Chunk, PartState, overall
+from perdure.events.batch import (
+    BatchClosed,
+    BatchDiscarded,
+    BatchFinished,
+    BatchOpened,
+    BatchPolled,
+    BatchSubmitted,
+    CancelBatch,
+    CancelRequested,
+    CancelSent,
+    CloseBatch,
+    CollectLines,
+    DiscardBatch,
+    DuplicateCancelled,
+    EndPart,
+    FileAsked,
+    FileBlocked,
+    FileFailed,
+    FileReady,
+    FileResumeAsked,
+    FileResumed,
+    FileStored,
+    FileTroubled,
+    LinesCollected,
+    NoteCancelSent,
+    NoteDuplicateCancelled,
+    NoteFileAsked,
+    NoteFileResumed,
+    NotePolled,
+    NoteSubmitted,
+    NoteTrouble,
+    OpenBatch,
+    Part,
+    PartEnded,
+    PartSettled,
+    PollRecovered,
+    PollTroubled,
+    ResubmitBatch,
+    ResultsTaken,
+    ResumeBatch,
+    Settlement,
+    SettlePart,
+    TakeResults,
+)
+from perdure.events.command import Command, Orphan
+from perdure.events.errors import InvalidRequest, Rejected, TooLarge
+from perdure.events.event import Event
+from perdure.events.purchase import (
+    DuplicatePurchase,
+    LosePurchase,
+    MissPurchase,
+    NoteDuplicate,
+    PurchaseLost,
+    PurchaseResubmitted,
+    PurchaseResumed,
+    RefusePurchase,
+)
+from perdure.events.sealed import plain
+
+CANCELLED_TEXT = "the batch was cancelled before this line was sent"
+DEADLINE_TEXT = "the deadline passed before this line was sent"
+
+
+def decide(state: BatchState, command: Command, at: int) -> Sequence[Event]:
+    """Judges `command` on `state` at `at` (µs since 1970 UTC)."""
+    match command:
+        case OpenBatch():
+            return _open(state, command, at)
+        case CollectLines():
+            return _collect(state, command)
+        case CloseBatch():
+            return _close(state)
+        case DiscardBatch():
+            return (BatchDiscarded(reason=plain(command.reason)),) if state.phase == "collecting" else ()
+        case CancelBatch():
+            return _cancel(state, command)
+        case ResumeBatch():
+            return _resume(state)
+        case ResubmitBatch():
+            return _resubmit(state)
+        case Orphan(report=NoteSubmitted() as report):
+            return _orphaned(state, report)
+        case NoteDuplicateCancelled():
+            known = command.provider_batch in state.unwanted
+            return (DuplicateCancelled(provider_batch=command.provider_batch),) if known else ()
+        case _:
+            return _decide_part(state, command, at)
+
+
+def difference(state: BatchState, command: OpenBatch) -> str | None:
+    """How a request differs from the one that this batch was opened with; None when it is the same request."""
+    if state.opened is None:
+        return None
+    for name in ("provider", "endpoint", "model", "credential"):
+        was, wanted = getattr(state.opened, name), getattr(command, name)
+        if wanted and was != wanted:
+            return f"{name} was {was!r} and is now {wanted!r}"
+    return None
+
+
+# ---------------------------------------------------------------- the window
+
+
+def _open(state: BatchState, command: OpenBatch, at: int) -> Sequence[Event]:
+    if state.opened is not None:
+        differs = difference(state, command)
+        if differs is not None:
+            raise Rejected(f"{state.actor} is open with another request: its {differs}", field="request")
+        return ()
+    return (
+        BatchOpened(
+            provider=command.provider,
+            endpoint=command.endpoint,
+            model=command.model,
+            credential=command.credential,
+            max_lines=command.max_lines,
+            max_bytes=command.max_bytes,
+            window_us=command.window_us,
+            settle_us=command.settle_us,
+            every_us=command.every_us,
+            searchable=command.searchable,
+            first_poll_us=command.first_poll_us,
+            hint=command.hint,
+            on_uncertain=command.on_uncertain,
+            deadline_at=at + command.deadline_us if command.deadline_us else 0,
+            close_at=at + command.close_after_us if command.close_after_us else 0,
+            tags=command.tags,
+        ),
+    )
+
+
+def _collect(state: BatchState, command: CollectLines) -> Sequence[Event]:
+    opened = state.opened
+    if opened is None:
+        raise Rejected(f"{state.actor} is not open: open it before lines are added", field="batch")
+    if command.first < state.lines:
+        same = any(chunk.first == command.first and chunk.blob == command.blob for chunk in state.chunks)
+        if same:
+            return ()
+        raise Rejected(f"line {command.first} of {state.actor} was collected with other content", field="lines")
+    if state.phase != "collecting":
+        raise Rejected(f"{state.actor} is closed: no line can be added", field="batch")
+    if command.first != state.lines:
+        raise Rejected(f"{state.actor} expects line {state.lines} next, not {command.first}", field="first")
+    size_bytes = sum(command.lengths)
+    if len(command.lengths) > opened.max_lines or size_bytes > opened.max_bytes:
+        raise TooLarge(
+            f"a run of {size_bytes} bytes exceeds what {opened.provider} takes in one batch ({opened.max_bytes} bytes)",
+            limit=opened.max_bytes,
+            size=size_bytes,
+            field="lines",
+        )
+    collected = LinesCollected(first=command.first, blob=command.blob, names=command.names, lengths=command.lengths)
+    lines, total = state.lines + len(command.lengths), state.size_bytes + size_bytes
+    if opened.close_at and (lines >= opened.max_lines or total >= opened.max_bytes):
+        chunk = Chunk(command.first, len(command.lengths), command.blob, size_bytes)
+        return (collected, BatchClosed(lines=lines, parts=_split(opened, [*state.chunks, chunk])))
+    return (collected,)
+
+
+def _close(state: BatchState) -> Sequence[Event]:
+    if state.phase != "collecting":
+        if state.opened is None:
+            raise Rejected(f"{state.actor} is not open: there is nothing to close", field="batch")
+        return ()
+    if not state.lines:
+        raise InvalidRequest("the batch has no lines: give it at least one request", field="lines", limit=1, value=0)
+    assert state.opened is not None
+    return (BatchClosed(lines=state.lines, parts=_split(state.opened, state.chunks)),)
+
+
+def _split(opened: BatchOpened, chunks: Sequence[Chunk]) -> list[Part]:
+    """Groups chunks into parts within the provider's limits."""
+    parts: list[Part] = []
+    first, last, size_bytes = 0, -1, 0
+    for chunk in chunks:
+        lines = chunk.first + chunk.count - first
+        if last >= first and (lines > opened.max_lines or size_bytes + chunk.size_bytes > opened.max_bytes):
+            parts.append(Part(first, last, size_bytes))
+            first, size_bytes = chunk.first, 0
+        last = chunk.first + chunk.count - 1
+        size_bytes += chunk.size_bytes
+    parts.append(Part(first, last, size_bytes))
+    return parts
+
+
+# ---------------------------------------------------------------- cancel, resume, resubmit
+
+
+def _cancel(state: BatchState, command: CancelBatch) -> Sequence[Event]:
+    if state.phase in ("discarded", "finished") or state.cancel:
+        return ()
+    if state.phase == "new":
+        raise Rejected(f"{state.actor} does not exist: there is nothing to cancel", field="batch")
+    requested = CancelRequested(reason=command.reason)
+    if state.phase == "collecting":
+        return (requested, BatchDiscarded(reason=plain(f"cancelled by the {command.reason}")))
+    unsent = [part for part in state.parts if part.phase in ("closed", "filing", "ready") and not part.purchase.owed]
+    return (requested, *(_unsent(part, command.reason) for part in unsent))
+
+
+def _unsent(part: PartState, reason: str) -> PartEnded:
+    """A part that was never sent and never will be."""
+    late = reason == "deadline"
+    return PartEnded(
+        part=part.number,
+        status="expired" if late else "cancelled",
+        code="batch_expired" if late else "batch_cancelled",
+        message=plain(DEADLINE_TEXT if late else CANCELLED_TEXT),
+    )
+
+
+def _resume(state: BatchState) -> Sequence[Event]:
+    events: list[Event] = []
+    for part in state.parts:
+        if part.phase == "ready" and part.purchase.phase == "open" and part.purchase.blocked:
+            events.append(PurchaseResumed(ordinal=part.number, attempt=part.purchase.attempt))
+        elif part.blocked and part.phase == "filing":
+            events.append(FileResumeAsked(part=part.number))
+        elif part.blocked:
+            events.append(PollRecovered(part=part.number))
+    return events
+
+
+def _resubmit(state: BatchState) -> Sequence[Event]:
+    lost = [part for part in state.parts if part.phase == "ready" and part.purchase.phase == "lost"]
+    if not lost:
+        raise Rejected(f"{state.actor} has no purchase in doubt: there is nothing to buy again", field="batch")
+    return [PurchaseResubmitted(ordinal=part.number, attempt=part.purchase.attempt, policy="caller") for part in lost]
+
+
+def _orphaned(state: BatchState, report: NoteSubmitted) -> Sequence[Event]:
+    """A purchase that nobody asks for any more: cancel it at the provider."""
+    known = {part.provider_batch for part in state.parts} | set(state.unwanted)
+    if report.provider_batch in known:
+        return ()
+    return (DuplicatePurchase(ordinal=report.part, provider_id=report.provider_batch),)
+
+
+# ---------------------------------------------------------------- parts
+
+
+def _decide_part(state: BatchState, command: Command, at: int) -> Sequence[Event]:
+    number = getattr(command, "part", getattr(command, "ordinal", -1))
+    if not 0 <= number < len(state.parts):
+        raise Rejected(f"{state.actor} has no part {number}", field="part", value=number)
+    part = state.parts[number]
+    match command:
+        case NoteFileAsked():
+            return (FileAsked(part=number, file=command.file),) if part.phase == "closed" else ()
+        case FileStored():
+            if part.phase not in ("closed", "filing"):
+                return ()
+            return (FileReady(part=number, provider_file=command.provider_file),)
+        case FileBlocked():
+            if part.phase != "filing" or part.blocked:
+                return ()
+            return (FileTroubled(part=number, error=command.error, at=at),)
+        case NoteFileResumed():
+            return (FileResumed(part=number),) if part.resume_file else ()
+        case FileFailed():
+            if part.phase not in ("closed", "filing"):
+                return ()
+            return (PartEnded(part=number, status="failed", code=command.code, message=plain(command.message)),)
+        case NoteSubmitted():
+            return _submitted(part, command, at)
+        case NotePolled():
+            return _polled(part, command)
+        case NoteTrouble():
+            if part.phase not in ("submitted", "ended") or (part.trouble and bool(part.blocked) == command.blocked):
+                return ()
+            return (PollTroubled(part=number, error=command.error, at=at, blocked=command.blocked),)
+        case NoteCancelSent():
+            return (CancelSent(part=number, at=at),) if not part.cancel_sent_at else ()
+        case EndPart():
+            return _end(part, command)
+        case TakeResults():
+            return _take(state, part, command)
+        case SettlePart():
+            return _settle(state, part, command)
+        case _:
+            return _purchase(state, part, command, at)
+
+
+def _purchase(state: BatchState, part: PartState, command: Command, at: int) -> Sequence[Event]:
+    assert state.opened is not None
+    if part.phase != "ready":
+        return ()
+    purchase = part.purchase
+    if isinstance(command, NoteDuplicate) and command.provider_id in (*state.unwanted, part.provider_batch):
+        return ()
+    if isinstance(command, LosePurchase):
+        if command.attempt != purchase.attempt or not purchase.owed:
+            return ()
+        if state.opened.on_uncertain == "resubmit" and not state.cancel:
+            return (PurchaseResubmitted(ordinal=part.number, attempt=purchase.attempt, policy="resubmit"),)
+        return (PurchaseLost(ordinal=part.number, attempt=purchase.attempt),)
+    events = purchase.decide(state.actor, command, at, patience_us=state.opened.window_us)
+    if events is None:
+        assert isinstance(command, RefusePurchase)
+        return (PartEnded(part=part.number, status="failed", code=command.kind, message=plain(command.message)),)
+    reopened = bool(events) and isinstance(command, (RefusePurchase, MissPurchase))
+    if reopened and state.cancel:
+        return (*events, _unsent(part, state.cancel))
+    return events
+
+
+def _submitted(part: PartState, command: NoteSubmitted, at: int) -> Sequence[Event]:
+    if part.phase != "ready" or command.attempt != part.purchase.attempt:
+        return ()
+    return (
+        BatchSubmitted(
+            part=part.number,
+            attempt=command.attempt,
+            provider_batch=command.provider_batch,
+            at=at,
+            hint_us=command.hint_us,
+            reconciled=command.reconciled,
+        ),
+    )
+
+
+def _polled(part: PartState, command: NotePolled) -> Sequence[Event]:
+    """A poll is an event only when it shows something new: another status, or progress of at least a hundredth."""
+    if part.phase != "submitted":
+        return ()
+    step = max(1, (command.total or part.part.last - part.part.first + 1) // 100)
+    done, before = command.completed + command.failed, part.completed + part.failed
+    events: list[Event] = [PollRecovered(part=part.number)] if part.trouble else []
+    if command.status != part.status or abs(done - before) >= step:
+        events.append(
+            BatchPolled(
+                part=part.number,
+                status=command.status,
+                total=command.total,
+                completed=command.completed,
+                failed=command.failed,
+            )
+        )
+    return events
+
+
+def _end(part: PartState, command: EndPart) -> Sequence[Event]:
+    if part.phase != "submitted":
+        return ()
+    return (
+        PartEnded(
+            part=part.number,
+            status=command.status,
+            code=command.code,
+            message=plain(command.message),
+            sources=command.sources,
+            problems=command.problems,
+        ),
+    )
+
+
+def _take(state: BatchState, part: PartState, command: TakeResults) -> Sequence[Event]:
+    """Takes in a run of results: the first answer to a line counts, later ones and foreign ones are only counted."""
+    expected = part.cursor if command.source == part.source else 0
+    if part.phase != "ended" or command.source < part.source or command.behind != expected:
+        return ()
+    numbers: list[int] = []
+    offsets: list[int] = []
+    lengths: list[int] = []
+    seen: set[int] = set()
+    foreign, duplicate = command.foreign, 0
+    first, last = part.part.first, part.part.last
+    for number, offset, length in zip(command.numbers, command.offsets, command.lengths, strict=True):
+        if not first <= number <= last:
+            foreign += 1
+        elif number in seen or state.is_settled(number):
+            duplicate += 1
+        else:
+            seen.add(number)
+            numbers.append(number)
+            offsets.append(offset)
+            lengths.append(length)
+    return (
+        ResultsTaken(
+            part=part.number,
+            source=command.source,
+            cursor=command.cursor,
+            blob=command.blob,
+            numbers=numbers,
+            offsets=offsets,
+            lengths=lengths,
+            failed=[number for number in command.failed if number in seen],
+            extra=foreign,
+            duplicate=duplicate,
+            unreadable=command.unreadable,
+        ),
+    )
+
+
+def _settle(state: BatchState, part: PartState, command: SettlePart) -> Sequence[Event]:
+    """Every line of the part that is still open ends with an error; the last part to settle ends the batch."""
+    if part.phase != "ended" or part.end is None:
+        return ()
+    ranges = state.open_ranges(part.part)
+    own = {number: place for number, place in command.own.items() if not state.is_settled(number)}
+    settlements = [
+        Settlement(command.code, ((number, number),), command.blob, offset, length)
+        for number, (offset, length) in sorted(own.items())
+    ]
+    rest = _without(ranges, own.keys())
+    if rest:
+        settlements.append(Settlement(command.code, rest, command.blob, command.offset, command.length))
+    settled = PartSettled(part=part.number, settlements=settlements)
+    others = [other for other in state.parts if other is not part]
+    if any(other.phase != "settled" for other in others):
+        return (settled,)
+    ends = [other.end.status for other in state.parts if other.end is not None]
+    failed = state.failed + sum(last - first + 1 for first, last in ranges)
+    return (settled, BatchFinished(status=overall(ends, state.cancel), ok=state.lines - failed, failed=failed))
+
+
+def _without(ranges: Sequence[tuple[int, int]], numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """`ranges` without some single numbers."""
+    rest: list[tuple[int, int]] = []
+    holes = sorted(numbers)
+    for first, last in ranges:
+        start = first
+        for hole in holes:
+            if start <= hole <= last:
+                if hole > start:
+                    rest.append((start, hole - 1))
+                start = hole + 1
+        if start <= last:
+            rest.append((start, last))
+    return rest

@@ -1,0 +1,401 @@
+"""The batch, the part that does I/O: thin, each effect a few calls and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from perdure.actors.batch import asks
+from perdure.actors.batch import state as pure
+from perdure.actors.batch.asks import (
+    AskForFile,
+    Buy,
+    Cancel,
+    CloseWindow,
+    Collect,
+    Poll,
+    ReachDeadline,
+    ResumeFile,
+)
+from perdure.actors.batch.decide import decide
+from perdure.actors.batch.ports import BatchProvider, ProviderBatch
+from perdure.actors.batch.state import CODEC, FOLD, KIND, BatchState
+from perdure.actors.fetch import CredentialMissing, Fetch, FetchError, Network, Refused
+from perdure.actors.kind import Again, Effect, Index, Port, Row
+from perdure.actors.purchase import BLOCKING, SECOND_US, jitter, perform_purchase
+from perdure.events.batch import (
+    CancelBatch,
+    CloseBatch,
+    EndPart,
+    EndStatus,
+    NoteCancelSent,
+    NoteDuplicateCancelled,
+    NoteFileAsked,
+    NoteFileResumed,
+    NotePolled,
+    NoteSubmitted,
+    NoteTrouble,
+    Problem,
+    SettlePart,
+    TakeResults,
+)
+from perdure.events.command import Command
+from perdure.events.event import Event
+from perdure.events.ids import derived_id
+from perdure.events.provider_file import AskUpload, ResumeUpload, WithdrawUpload
+from perdure.events.requests import LineError
+from perdure.events.sealed import plain
+
+RUN_LINES = 1_000
+RUN_BYTES = 4_000_000
+"""Results enter the log in runs of at most this many lines and about this many bytes."""
+
+FILE_KIND = "provider_file"
+FILE_PURPOSE = "batch"
+MISSING: Mapping[str, tuple[str, str]] = {
+    "completed": ("batch_item_missing", "the provider ended the batch without a result for this line"),
+    "failed": ("batch_failed", "the provider failed the batch"),
+    "expired": ("batch_expired", "the batch expired before this line was done"),
+    "cancelled": ("batch_cancelled", "the batch was cancelled before this line was done"),
+}
+
+
+class Stored(Protocol):
+    """A blob that was put: its digest."""
+
+    @property
+    def digest(self) -> str:
+        """The digest, which names the blob."""
+        ...
+
+
+class Blobs(Protocol):
+    """The blob store as a batch uses it."""
+
+    async def put(self, chunks: bytes) -> Stored:
+        """Stores content; durable and pinned when it returns."""
+        ...
+
+    def release(self, *digests: str) -> None:
+        """Takes the pins away."""
+        ...
+
+
+class Batches:
+    """The kind of batches; see `perdure.actors.kind.Kind`."""
+
+    name = KIND
+    fold = FOLD
+    codec = CODEC
+
+    def __init__(self, *, log_id: str, providers: Mapping[str, BatchProvider], network: Network, blobs: Blobs) -> None:
+        self._log_id = log_id
+        self._providers = providers
+        self._network = network
+        self._blobs = blobs
+
+    def initial(self, actor: str, tenant: str) -> BatchState:
+        """See `Kind`."""
+        return pure.initial(actor, tenant)
+
+    def decide(self, state: BatchState, command: Command, at: int) -> Sequence[Event]:
+        """See `Kind`."""
+        return decide(state, command, at)
+
+    def evolve(self, state: BatchState, event: Event) -> BatchState:
+        """See `Kind`."""
+        return pure.evolve(state, event)
+
+    def effects(self, state: BatchState) -> Sequence[Effect]:
+        """See `Kind`."""
+        return asks.effects(state)
+
+    def row(self, state: BatchState) -> Row:
+        """See `Kind`."""
+        return pure.row(state)
+
+    def index(self, event: Event) -> Index:
+        """See `Kind`."""
+        return pure.index(event)
+
+    def weight(self, state: BatchState) -> int:
+        """See `Kind`."""
+        return pure.weight(state)
+
+    async def perform(self, effect: Effect, port: Port) -> Again | None:
+        """See `Kind`."""
+        match effect:
+            case Poll():
+                return await self._poll(effect, port)
+            case Collect():
+                return await self._collect(effect, port)
+            case Buy():
+                return await self._buy(effect, port)
+            case AskForFile():
+                await self._ask_for_file(effect, port)
+            case ResumeFile():
+                await port.tell(FILE_KIND, effect.file, ResumeUpload())
+                await port.report(NoteFileResumed(part=effect.part))
+            case Cancel():
+                return await self._cancel(effect, port)
+            case CloseWindow():
+                await port.report(CloseBatch())
+            case ReachDeadline():
+                await port.report(CancelBatch(reason="deadline"))
+            case _:
+                raise TypeError(f"a batch has no effect of type {type(effect).__name__}")
+        return None
+
+    # ------------------------------------------------------------------ towards the provider
+
+    async def _ask_for_file(self, effect: AskForFile, port: Port) -> None:
+        file = derived_id("pfile", port.actor, effect.part)
+        order = AskUpload(
+            provider=effect.provider,
+            credential=effect.credential,
+            purpose=FILE_PURPOSE,
+            segments=effect.segments,
+            size_bytes=effect.size_bytes,
+            owner_kind=KIND,
+            owner=port.actor,
+            part=effect.part,
+            settle_us=effect.settle_us,
+            patience_us=effect.patience_us,
+            searchable=self._providers[effect.provider].searchable,
+            on_uncertain=effect.on_uncertain,
+        )
+        await port.tell(FILE_KIND, file, order)
+        await port.report(NoteFileAsked(part=effect.part, file=file))
+
+    async def _buy(self, effect: Buy, port: Port) -> Again | None:
+        provider = self._providers[effect.provider]
+        identity = f"{self._log_id}-{port.actor}-{effect.ordinal}"
+
+        async def create(fetch: Fetch) -> ProviderBatch:
+            return await provider.create(
+                fetch, file_id=effect.provider_file, endpoint=effect.endpoint, identity=identity
+            )
+
+        async def find(fetch: Fetch, since: int) -> Sequence[ProviderBatch]:
+            return await provider.find(fetch, identity=identity, since=since)
+
+        def bought(batch: ProviderBatch, reconciled: bool) -> Command:
+            return NoteSubmitted(
+                part=effect.ordinal,
+                attempt=effect.attempt,
+                provider_batch=batch.id,
+                hint_us=int((batch.poll_after_s or 0) * SECOND_US),
+                reconciled=reconciled,
+            )
+
+        return await perform_purchase(
+            effect, port, self._network, identity=identity, create=create, find=find, bought=bought
+        )
+
+    async def _cancel(self, effect: Cancel, port: Port) -> Again | None:
+        fetch = self._network.bind(effect.lane, trace=port.trace)
+        try:
+            await self._providers[effect.provider].cancel(fetch, effect.provider_batch)
+        except FetchError as error:
+            gone = isinstance(error, Refused) and error.kind in ("not_found", "conflict", "invalid_request")
+            if not gone:
+                return Again(error.retry_after_s or 5.0)
+        if effect.part < 0:
+            await port.report(NoteDuplicateCancelled(provider_batch=effect.provider_batch))
+        else:
+            await port.report(NoteCancelSent(part=effect.part))
+        return None
+
+    # ------------------------------------------------------------------ waiting
+
+    async def _poll(self, effect: Poll, port: Port) -> Again | None:
+        fetch = self._network.bind(effect.lane, trace=port.trace)
+        try:
+            seen = await self._providers[effect.provider].status(fetch, effect.provider_batch)
+        except FetchError as error:
+            return await self._trouble(effect, port, error)
+        if seen.status in ("completed", "failed", "expired", "cancelled"):
+            await port.report(_end(effect.part, seen.status, seen))
+            return None
+        await port.report(
+            NotePolled(
+                part=effect.part,
+                status=seen.status,
+                total=seen.total,
+                completed=seen.completed,
+                failed=seen.failed,
+            )
+        )
+        now = port.now()
+        if now > effect.give_up_at:
+            await port.report(_give_up(effect.part, seen.sources))
+            return None
+        wait_s = effect.every_us / SECOND_US * jitter(port.actor, effect.id)
+        if effect.hint and seen.poll_after_s:
+            wait_s = seen.poll_after_s
+        return Again(wait_s)
+
+    async def _trouble(self, effect: Poll | Collect, port: Port, error: FetchError) -> Again | None:
+        """Asking failed: the first time it is an event; then it is tried again, ever more slowly, up to a minute."""
+        blocked = isinstance(error, CredentialMissing) or (isinstance(error, Refused) and error.kind in BLOCKING)
+        await port.report(NoteTrouble(part=effect.part, error=str(error), blocked=blocked))
+        now = port.now()
+        if isinstance(effect, Poll) and now > effect.give_up_at:
+            await port.report(_give_up(effect.part, ()))
+            return None
+        troubled_s = (now - effect.troubled_since) / SECOND_US if effect.troubled_since else 0.0
+        return Again(max(error.retry_after_s or 0.0, min(60.0, max(0.5, troubled_s / 2))))
+
+    # ------------------------------------------------------------------ results
+
+    async def _collect(self, effect: Collect, port: Port) -> Again | None:
+        if effect.withdraw:
+            await port.tell(FILE_KIND, effect.withdraw, WithdrawUpload())
+        fetch = self._network.bind(effect.lane, trace=port.trace)
+        for source in range(effect.source, len(effect.end.sources)):
+            behind = effect.cursor if source == effect.source else 0
+            try:
+                await self._take(effect, port, fetch, source, behind)
+            except FetchError as error:
+                if not (isinstance(error, Refused) and error.kind == "not_found"):
+                    return await self._trouble(effect, port, error)
+        await self._settle(effect, port)
+        return None
+
+    async def _take(self, effect: Collect, port: Port, fetch: Fetch, source: int, behind: int) -> None:
+        provider = self._providers[effect.provider]
+        prefix = f"{port.actor}-"
+        run = _Run(behind)
+        async with provider.results(fetch, effect.end.sources[source], skip_bytes=behind) as chunks:
+            async for chunk in chunks:
+                for raw in chunk:
+                    run.add(raw, provider, prefix)
+                    if len(run.lines) >= RUN_LINES or run.size_bytes >= RUN_BYTES:
+                        await self._report_run(effect, port, source, run)
+                        run = _Run(run.cursor)
+        if run.cursor > run.behind:
+            await self._report_run(effect, port, source, run)
+
+    async def _report_run(self, effect: Collect, port: Port, source: int, run: _Run) -> None:
+        blob = await self._blobs.put(b"\n".join(run.lines) + b"\n")
+        try:
+            await port.report(
+                TakeResults(
+                    part=effect.part,
+                    source=source,
+                    behind=run.behind,
+                    cursor=run.cursor,
+                    blob=blob.digest,
+                    numbers=run.numbers,
+                    offsets=run.offsets,
+                    lengths=run.lengths,
+                    failed=run.failed,
+                    foreign=run.foreign,
+                    unreadable=run.unreadable,
+                )
+            )
+        finally:
+            self._blobs.release(blob.digest)
+
+    async def _settle(self, effect: Collect, port: Port) -> None:
+        """Writes what the lines without a result will say, and settles the part."""
+        end = effect.end
+        opened = end.message.open()
+        texts = [msgspec.json.encode(LineError(code=end.code, message=opened if isinstance(opened, str) else ""))]
+        own: dict[int, tuple[int, int]] = {}
+        offset = len(texts[0])
+        for problem in end.problems:
+            number = effect.first + problem.line - 1
+            if problem.line and effect.first <= number <= effect.last:
+                said = problem.message.open()
+                text = msgspec.json.encode(LineError(code=problem.code, message=said if isinstance(said, str) else ""))
+                own[number] = (offset, len(text))
+                offset += len(text)
+                texts.append(text)
+        blob = await self._blobs.put(b"".join(texts))
+        try:
+            await port.report(
+                SettlePart(part=effect.part, code=end.code, blob=blob.digest, offset=0, length=len(texts[0]), own=own)
+            )
+        finally:
+            self._blobs.release(blob.digest)
+
+
+class _Run:
+    """A run of result lines on its way into a blob."""
+
+    __slots__ = (
+        "behind",
+        "cursor",
+        "failed",
+        "foreign",
+        "lengths",
+        "lines",
+        "numbers",
+        "offsets",
+        "size_bytes",
+        "unreadable",
+    )
+
+    def __init__(self, behind: int) -> None:
+        self.behind = behind
+        self.cursor = behind
+        self.size_bytes = 0
+        self.lines: list[bytes] = []
+        self.numbers: list[int] = []
+        self.offsets: list[int] = []
+        self.lengths: list[int] = []
+        self.failed: list[int] = []
+        self.foreign = 0
+        self.unreadable = 0
+
+    def add(self, raw: bytes, provider: BatchProvider, prefix: str) -> None:
+        """Takes one line of a result source."""
+        self.cursor += len(raw) + 1
+        if not raw.strip():
+            return
+        line = provider.parse_line(raw)
+        if line is None:
+            self.unreadable += 1
+            return
+        identifier = line.line_id
+        number = identifier[len(prefix) :] if identifier.startswith(prefix) else ""
+        if not (number.isascii() and number.isdigit()):
+            self.foreign += 1
+            return
+        self.numbers.append(int(number))
+        self.offsets.append(self.size_bytes)
+        self.lengths.append(len(raw))
+        self.lines.append(raw)
+        self.size_bytes += len(raw) + 1
+        if not line.ok:
+            self.failed.append(int(number))
+
+
+def _end(part: int, status: EndStatus, seen: ProviderBatch) -> EndPart:
+    code, message = MISSING[status]
+    if seen.problems:
+        first = seen.problems[0]
+        code, message = first.code, f"{message}: {first.message}"
+        if first.line is not None:
+            code, message = MISSING[status][0], f"{message} (line {first.line})"
+    return EndPart(
+        part=part,
+        status=status,
+        code=code,
+        message=message,
+        sources=seen.sources,
+        problems=[Problem(problem.code, plain(problem.message), problem.line or 0) for problem in seen.problems],
+    )
+
+
+def _give_up(part: int, sources: Sequence[str]) -> EndPart:
+    return EndPart(
+        part=part,
+        status="expired",
+        code="batch_expired",
+        message="the provider did not end the batch within its window and an hour more: given up",
+        sources=sources,
+    )

@@ -1,0 +1,245 @@
+"""A file at a provider, the pure part: what happens to it and what it asks for.
+
+It is put there once, as a purchase whose identity is its file name, and then its owner is told. The owner repeats its
+order until it has an answer, so every command here may come twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from perdure.actors.kind import Effect, Index, Row
+from perdure.actors.lane import LOCAL, Lane
+from perdure.actors.purchase import Purchase, PurchaseEffect
+from perdure.events.codec import Codec
+from perdure.events.command import Command, Orphan
+from perdure.events.errors import Rejected
+from perdure.events.event import Event
+from perdure.events.provider_file import (
+    PROVIDER_FILE_EVENTS,
+    AskUpload,
+    FailUpload,
+    FileUploaded,
+    NoteOwnerTold,
+    NoteOwnerWarned,
+    NoteUploaded,
+    OwnerTold,
+    OwnerWarned,
+    ResumeUpload,
+    UploadAsked,
+    UploadFailed,
+    UploadWithdrawn,
+    WithdrawUpload,
+)
+from perdure.events.purchase import PURCHASE_EVENTS, LosePurchase, PurchaseResubmitted, PurchaseResumed, RefusePurchase
+from perdure.events.sealed import plain
+from perdure.events.supervision import SUPERVISION_EVENTS
+
+KIND = "provider_file"
+FOLD = 1
+
+CODEC: Codec[Event] = Codec(KIND, (*PROVIDER_FILE_EVENTS, *PURCHASE_EVENTS, *SUPERVISION_EVENTS))
+
+
+class FileState(Struct):
+    """A file between its order and its end. `status`: `new`, `asked`, `uploaded`, `failed` or `withdrawn`."""
+
+    actor: str
+    tenant: str
+    purchase: Purchase
+    order: UploadAsked | None = None
+    status: str = "new"
+    withdrawn: bool = False
+    provider_file: str = ""
+    code: str = ""
+    message: str = ""
+    warned: int = 0
+    owner_told: bool = False
+    anomalies: int = 0
+
+
+class UploadEffect(PurchaseEffect, frozen=True, kw_only=True):
+    """Put the order's blobs at the provider, or find them there."""
+
+    order: UploadAsked
+
+
+class WarnOwner(Effect, frozen=True, kw_only=True):
+    """Tell the owner that attempt `attempt` is blocked, and why."""
+
+    owner_kind: str
+    owner: str
+    part: int
+    attempt: int
+    error: str
+
+
+class TellOwner(Effect, frozen=True, kw_only=True):
+    """Tell the owner how it ended."""
+
+    owner_kind: str
+    owner: str
+    part: int
+    provider_file: str
+    code: str
+    message: str
+
+
+def initial(actor: str, tenant: str) -> FileState:
+    """The state before the order."""
+    return FileState(actor=actor, tenant=tenant, purchase=Purchase(ordinal=0))
+
+
+def decide(state: FileState, command: Command, at: int) -> Sequence[Event]:
+    """Judges a command; raises `Rejected` for an order that contradicts the first one."""
+    match command:
+        case AskUpload():
+            return _asked(state, command)
+        case Orphan(report=NoteUploaded()):
+            return ()
+        case NoteUploaded():
+            if state.status != "asked" or command.attempt != state.purchase.attempt:
+                return ()
+            return (
+                FileUploaded(
+                    attempt=command.attempt,
+                    provider_file=command.provider_file,
+                    expires_at=command.expires_at,
+                    reconciled=command.reconciled,
+                ),
+            )
+        case FailUpload():
+            if state.status != "asked" or state.purchase.owed:
+                return ()
+            return (UploadFailed(code=command.code, message=plain(command.message)),)
+        case WithdrawUpload():
+            return () if state.status != "asked" or state.withdrawn else (UploadWithdrawn(),)
+        case ResumeUpload():
+            blocked = state.status == "asked" and state.purchase.phase == "open" and state.purchase.blocked
+            return (PurchaseResumed(ordinal=0, attempt=state.purchase.attempt),) if blocked else ()
+        case NoteOwnerWarned():
+            return (OwnerWarned(attempt=command.attempt),) if state.warned < command.attempt else ()
+        case NoteOwnerTold():
+            return () if state.owner_told else (OwnerTold(),)
+        case LosePurchase():
+            return _lost(state, command)
+        case _:
+            assert state.order is not None
+            events = state.purchase.decide(state.actor, command, at, patience_us=state.order.patience_us)
+            if events is None:
+                assert isinstance(command, RefusePurchase)
+                return (UploadFailed(code=command.kind, message=plain(command.message)),)
+            return events
+
+
+def _asked(state: FileState, command: AskUpload) -> Sequence[Event]:
+    asked = UploadAsked(**{field: getattr(command, field) for field in command.__struct_fields__})
+    if state.order is None:
+        return (asked,)
+    if state.order.segments and list(asked.segments) != list(state.order.segments):
+        raise Rejected(f"{state.actor} was asked for other bytes before: use another id", field="segments")
+    return ()
+
+
+def _lost(state: FileState, command: LosePurchase) -> Sequence[Event]:
+    if command.attempt != state.purchase.attempt or not state.purchase.owed:
+        return ()
+    # A second copy of an input file costs nothing and expires by itself, so doubt never fails an upload.
+    return (PurchaseResubmitted(ordinal=0, attempt=command.attempt, policy="resubmit"),)
+
+
+def evolve(state: FileState, event: Event) -> FileState:
+    """Folds one event; never raises."""
+    match event:
+        case UploadAsked():
+            state.order, state.status = event, "asked"
+        case FileUploaded():
+            state.purchase.phase = "bought"
+            state.status, state.provider_file = "uploaded", event.provider_file
+        case UploadFailed():
+            opened = event.message.open()
+            state.status, state.code = "failed", event.code
+            state.message = opened if isinstance(opened, str) else ""
+        case UploadWithdrawn():
+            state.withdrawn = True
+        case OwnerWarned():
+            state.warned = event.attempt
+        case OwnerTold():
+            state.owner_told = True
+        case _ if isinstance(event, PURCHASE_EVENTS):
+            state.purchase.evolve(event)
+        case _:
+            state.anomalies += 1
+    if state.withdrawn and state.status == "asked" and not state.purchase.owed:
+        state.status = "withdrawn"
+    return state
+
+
+def effects(state: FileState) -> Sequence[Effect]:
+    """The upload while it is open or owed, then telling the owner; between them a warning when it is blocked."""
+    order = state.order
+    if order is None:
+        return ()
+    if state.status == "asked":
+        purchase = state.purchase
+        warning = WarnOwner(
+            id=f"warn-owner/{purchase.attempt}",
+            owner_kind=order.owner_kind,
+            owner=order.owner,
+            part=order.part,
+            attempt=purchase.attempt,
+            error=purchase.blocked,
+        )
+        return (
+            *((warning,) if purchase.blocked and state.warned < purchase.attempt else ()),
+            UploadEffect(
+                id=purchase.effect_id(),
+                lane=Lane(state.tenant, order.provider, order.credential, "files"),
+                not_before=purchase.not_before(order.settle_us),
+                purchase=True,
+                intended=purchase.owed,
+                searchable=order.searchable,
+                ordinal=0,
+                attempt=purchase.attempt,
+                since=purchase.intended_at,
+                can_find=order.searchable,
+                order=order,
+            ),
+        )
+    if state.status in ("uploaded", "failed") and not state.owner_told:
+        return (
+            TellOwner(
+                id="tell-owner",
+                lane=LOCAL,
+                owner_kind=order.owner_kind,
+                owner=order.owner,
+                part=order.part,
+                provider_file=state.provider_file,
+                code=state.code,
+                message=state.message,
+            ),
+        )
+    return ()
+
+
+def row(state: FileState) -> Row:
+    """What lists show."""
+    blocked = state.status == "asked" and state.purchase.blocked
+    return Row(
+        status={"asked": "blocked" if blocked else "running", "uploaded": "succeeded", "withdrawn": "cancelled"}.get(
+            state.status, state.status
+        ),
+        terminal=state.status == "withdrawn" or state.owner_told,
+        provider=state.order.provider if state.order else "",
+        group=state.order.owner if state.order else "",
+        progress=state.purchase.blocked if blocked else "",
+    )
+
+
+def index(event: Event) -> Index:
+    """An order names its blobs."""
+    if isinstance(event, UploadAsked):
+        return Index(references=[digest for digest, _ in event.segments])
+    return Index()

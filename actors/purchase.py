@@ -1,0 +1,240 @@
+"""The purchase: the small machine inside every kind that buys, and the one way to perform it.
+
+    open --intend--> intended --bought--> bought
+      ^                  |  \\--doubt--> doubtful --+
+      +--refused, absent-+------------------------+--lost--> lost
+
+Between intent and outcome a purchase is *owed*: its state asks for an effect with `intended` set, which reconciles
+before anything is bought again. The identity stays the same over all attempts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from msgspec import Struct
+
+from perdure.actors.fetch import CredentialMissing, Fetch, FetchError, Network, NotSent, Refused, Unknown
+from perdure.actors.kind import Again, Effect, Port
+from perdure.events.command import Command
+from perdure.events.errors import Superseded
+from perdure.events.event import Event
+from perdure.events.purchase import (
+    DoubtPurchase,
+    DuplicatePurchase,
+    IntendPurchase,
+    LosePurchase,
+    MissPurchase,
+    NoteDuplicate,
+    PurchaseAbsent,
+    PurchaseIntended,
+    PurchaseLost,
+    PurchaseRefused,
+    PurchaseResubmitted,
+    PurchaseResumed,
+    PurchaseUncertain,
+    RefusePurchase,
+)
+from perdure.events.sealed import plain
+
+SECOND_US = 1_000_000
+FIRST_RETRY_US = 1 * SECOND_US
+LONGEST_RETRY_US = 60 * SECOND_US
+BLOCKED_RETRY_US = 300 * SECOND_US
+"""How long a blocked operation waits before it tries on its own; `Resume…` commands try at once."""
+
+CLOCK_MARGIN_US = 300 * SECOND_US
+"""How far a provider's clock may be behind ours: a reconcile reads its list back to the intent minus this."""
+
+BLOCKING = frozenset({"auth", "quota_exceeded", "credential_missing"})
+PASSING = frozenset({"rate_limit", "server_error", "not_sent", "conflict"})
+"""Refusals that may end by themselves; all others are final."""
+
+
+def jitter(actor: str, effect: str) -> float:
+    """A fixed factor between 0.9 and 1.1 for an effect of an actor, so that many actors do not move in step."""
+    return 0.9 + hashlib.sha256(f"{actor}\0{effect}".encode()).digest()[0] / 255 * 0.2
+
+
+class Purchase(Struct):
+    """The state of one purchase; owned by its kind's state, changed by `evolve` only. Times are µs since 1970 UTC."""
+
+    ordinal: int
+    phase: str = "open"
+    attempt: int = 1
+    intended_at: int = 0
+    retry_at: int = 0
+    refused_since: int = 0
+    blocked: str = ""
+
+    @property
+    def owed(self) -> bool:
+        """Whether an intent without an outcome is on record."""
+        return self.phase in ("intended", "doubtful")
+
+    def decide(self, actor: str, command: Command, at: int, *, patience_us: int) -> Sequence[Event] | None:
+        """The events for a report about this purchase; None when the kind must say what it means: a final refusal.
+
+        Repeats and reports of other attempts give no events.
+        """
+        attempt = self.attempt
+        if isinstance(command, IntendPurchase):
+            if command.attempt != attempt or self.phase not in ("open", "intended"):
+                raise Superseded(f"attempt {command.attempt} of {actor} is over: nothing may be sent", field="attempt")
+            if self.phase == "intended":
+                return ()
+            return (PurchaseIntended(ordinal=self.ordinal, attempt=attempt, identity=command.identity, at=at),)
+        if isinstance(command, NoteDuplicate):
+            return (DuplicatePurchase(ordinal=self.ordinal, provider_id=command.provider_id),)
+        if isinstance(command, (DoubtPurchase, RefusePurchase, MissPurchase)) and command.attempt != attempt:
+            return ()
+        if isinstance(command, DoubtPurchase):
+            if self.phase != "intended":
+                return ()
+            return (PurchaseUncertain(ordinal=self.ordinal, attempt=attempt, reason=command.reason),)
+        if isinstance(command, MissPurchase):
+            return (PurchaseAbsent(ordinal=self.ordinal, attempt=attempt),) if self.owed else ()
+        if isinstance(command, RefusePurchase):
+            if self.phase not in ("open", "intended"):
+                return ()
+            blocked = command.kind in BLOCKING
+            out_of_patience = bool(self.refused_since) and at - self.refused_since > patience_us
+            if not blocked and (command.kind not in PASSING or out_of_patience):
+                return None
+            growing = min(FIRST_RETRY_US * 2 ** min(attempt - 1, 10), LONGEST_RETRY_US)
+            wait = max(int(growing * jitter(actor, f"buy/{attempt}")), command.retry_after_us)
+            return (
+                PurchaseRefused(
+                    ordinal=self.ordinal,
+                    attempt=attempt,
+                    reason=command.kind,
+                    at=at,
+                    retry_at=at + (BLOCKED_RETRY_US if blocked else wait),
+                    blocked=blocked,
+                    message=plain(command.message),
+                ),
+            )
+        return ()
+
+    def evolve(self, event: Event) -> None:
+        """Folds one purchase event with this ordinal."""
+        if isinstance(event, PurchaseIntended):
+            self.phase, self.intended_at, self.blocked = "intended", event.at, ""
+        elif isinstance(event, PurchaseUncertain):
+            self.phase = "doubtful"
+        elif isinstance(event, PurchaseRefused):
+            opened = event.message.open()
+            self._reopen(event.attempt)
+            self.retry_at = event.retry_at
+            self.blocked = (f"{event.reason}: {opened}" if isinstance(opened, str) else event.reason) * event.blocked
+            self.refused_since = self.refused_since or event.at
+        elif isinstance(event, PurchaseLost):
+            self.phase = "lost"
+        elif isinstance(event, (PurchaseAbsent, PurchaseResubmitted)):
+            self._reopen(event.attempt)
+        elif isinstance(event, PurchaseResumed):
+            self._reopen(event.attempt)
+            self.retry_at, self.blocked = 0, ""
+
+    def _reopen(self, attempt: int) -> None:
+        self.phase, self.attempt = "open", attempt + 1
+
+    def effect_id(self) -> str:
+        """The id of the effect that the purchase asks for now."""
+        verb = "find" if self.phase == "doubtful" else "buy"
+        return f"{verb}/{self.ordinal}/{self.attempt}"
+
+    def not_before(self, settle_us: int) -> int:
+        """When that effect may start, in µs UTC: a reconcile waits until the provider's list surely shows it."""
+        return self.intended_at + settle_us if self.owed else self.retry_at
+
+
+class PurchaseEffect(Effect, frozen=True, kw_only=True):
+    """What performing a purchase needs to know."""
+
+    ordinal: int
+    attempt: int
+    since: int = 0
+    can_find: bool = True
+
+
+class Found(Protocol):
+    """Anything at a provider: it has an id."""
+
+    @property
+    def id(self) -> str:
+        """The provider's id."""
+        ...
+
+
+T = TypeVar("T", bound=Found)
+
+
+async def perform_purchase(
+    effect: PurchaseEffect,
+    port: Port,
+    network: Network,
+    *,
+    identity: str,
+    create: Callable[[Fetch], Awaitable[T]],
+    find: Callable[[Fetch, int], Awaitable[Sequence[T]]],
+    bought: Callable[[T, bool], Command],
+) -> Again | None:
+    """Buys, or reconciles when the state it was started on held an intent.
+
+    `find` gets the time (µs UTC) back to which the list must be read. `bought(thing, reconciled)` makes the report.
+    """
+    if effect.intended:
+        return await _reconcile(effect, port, network, find=find, bought=bought)
+    ordinal, attempt = effect.ordinal, effect.attempt
+
+    async def intend() -> None:
+        await port.report(IntendPurchase(ordinal=ordinal, attempt=attempt, identity=identity))
+
+    def refuse(kind: str, error: FetchError) -> RefusePurchase:
+        wait_us = int((error.retry_after_s or 0) * SECOND_US)
+        return RefusePurchase(ordinal=ordinal, attempt=attempt, kind=kind, message=str(error), retry_after_us=wait_us)
+
+    fetch = network.bind(effect.lane, trace=port.trace, before_send=intend)
+    try:
+        thing = await create(fetch)
+    except Refused as refused:
+        await port.report(refuse(refused.kind, refused))
+    except CredentialMissing as missing:
+        await port.report(refuse("credential_missing", missing))
+    except NotSent as not_sent:
+        await port.report(refuse("not_sent", not_sent))
+    except Unknown as unknown:
+        await port.report(DoubtPurchase(ordinal=ordinal, attempt=attempt, reason=str(unknown)))
+    else:
+        await port.report(bought(thing, False))
+    return None
+
+
+async def _reconcile(
+    effect: PurchaseEffect,
+    port: Port,
+    network: Network,
+    *,
+    find: Callable[[Fetch, int], Awaitable[Sequence[T]]],
+    bought: Callable[[T, bool], Command],
+) -> Again | None:
+    ordinal, attempt = effect.ordinal, effect.attempt
+    if not effect.can_find:
+        await port.report(LosePurchase(ordinal=ordinal, attempt=attempt))
+        return None
+    fetch = network.bind(effect.lane, trace=port.trace)
+    try:
+        things = await find(fetch, effect.since - CLOCK_MARGIN_US)
+    except FetchError as error:
+        waited_s = (port.now() - effect.since) / SECOND_US
+        return Again(max(error.retry_after_s or 0.0, min(60.0, max(0.5, waited_s / 4))))
+    if not things:
+        await port.report(MissPurchase(ordinal=ordinal, attempt=attempt))
+        return None
+    for other in things[1:]:
+        await port.report(NoteDuplicate(ordinal=ordinal, provider_id=other.id))
+    await port.report(bought(things[0], True))
+    return None

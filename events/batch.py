@@ -1,0 +1,429 @@
+"""What happens to a batch, and what may be asked of it.
+
+Lines are numbered from 0 over the whole batch. A part is what goes to the provider as one batch: a run of lines within
+the provider's limits. Bulk is never here: lines and results are blobs that events point into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+from msgspec import Struct
+
+from perdure.events.command import Command
+from perdure.events.event import Event
+from perdure.events.purchase import OnUncertain
+from perdure.events.sealed import Sealed
+
+EndStatus = Literal["completed", "failed", "expired", "cancelled"]
+"""How a part ended: the provider's word, or ours where it never got that far."""
+
+
+class Part(Struct, frozen=True, gc=False):
+    """The lines `first` to `last`, both included, and the bytes of their input file."""
+
+    first: int
+    last: int
+    size_bytes: int
+
+
+class Problem(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What the provider has against the input; `line` counts from 1 within the part, 0 when it is about all of it."""
+
+    code: str
+    message: Sealed[str]
+    line: int = 0
+
+
+class Settlement(Struct, frozen=True, gc=False):
+    """Lines that end without a result line of the provider, as ranges `(first, last)`, and where their error lies."""
+
+    code: str
+    ranges: Sequence[tuple[int, int]]
+    blob: str
+    offset: int
+    length: int
+
+
+class BatchOpened(Event, frozen=True, tag="BatchOpened"):
+    """The window is open: lines are collected. Times ending in `_at` are µs since 1970 UTC, 0 for none."""
+
+    provider: str
+    endpoint: str
+    model: str
+    credential: str
+    max_lines: int
+    max_bytes: int
+    window_us: int
+    settle_us: int
+    every_us: int
+    searchable: bool = False
+    first_poll_us: int = 0
+    hint: bool = False
+    on_uncertain: str = ""
+    deadline_at: int = 0
+    close_at: int = 0
+    tags: Mapping[str, str] = {}
+
+
+class LinesCollected(Event, frozen=True, tag="LinesCollected"):
+    """A run of lines is durable. `names` are the callers' ids, `lengths` the bytes of each line in `blob`, in order."""
+
+    first: int
+    blob: str
+    names: Sequence[str]
+    lengths: Sequence[int]
+
+
+class BatchClosed(Event, frozen=True, tag="BatchClosed"):
+    """No more lines: the parts are what the provider will be asked for."""
+
+    lines: int
+    parts: Sequence[Part]
+
+
+class BatchDiscarded(Event, frozen=True, tag="BatchDiscarded"):
+    """The input turned out to be bad while it was read. Nothing was sent; the key is free again."""
+
+    reason: Sealed[str] = Sealed()
+
+
+class FileAsked(Event, frozen=True, tag="FileAsked"):
+    """The provider-file actor `file` was told to upload the part's lines."""
+
+    part: int
+    file: str
+
+
+class FileReady(Event, frozen=True, tag="FileReady"):
+    """The part's lines are at the provider, as its file `provider_file`."""
+
+    part: int
+    provider_file: str
+
+
+class FileTroubled(Event, frozen=True, tag="FileTroubled"):
+    """The part's file cannot be uploaded until somebody mends a key or a quota, as was learnt at `at`."""
+
+    part: int
+    error: str
+    at: int
+
+
+class FileResumeAsked(Event, frozen=True, tag="FileResumeAsked"):
+    """Somebody says that it may work now: the file actor is to try again."""
+
+    part: int
+
+
+class FileResumed(Event, frozen=True, tag="FileResumed"):
+    """The file actor was told to try again."""
+
+    part: int
+
+
+class BatchSubmitted(Event, frozen=True, tag="BatchSubmitted"):
+    """The provider has the part as `provider_batch`; `reconciled` when that was found out after a crash or a doubt.
+
+    `at` is when we learnt of it; `hint_us` is the provider's own hint for the first poll, 0 for none.
+    """
+
+    part: int
+    attempt: int
+    provider_batch: str
+    at: int
+    hint_us: int = 0
+    reconciled: bool = False
+
+
+class BatchPolled(Event, frozen=True, tag="BatchPolled"):
+    """The provider shows something new of a part: its status, or progress of at least a hundredth."""
+
+    part: int
+    status: str
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+
+
+class PollTroubled(Event, frozen=True, tag="PollTroubled"):
+    """Asking about a part began to fail at `at`. `blocked`: it needs somebody (a key, a quota)."""
+
+    part: int
+    error: str
+    at: int
+    blocked: bool = False
+
+
+class PollRecovered(Event, frozen=True, tag="PollRecovered"):
+    """Asking about a part works again."""
+
+    part: int
+
+
+class PartEnded(Event, frozen=True, tag="PartEnded"):
+    """Nothing more will happen to a part. `sources` is what must be read for its results, in order.
+
+    `code` and `message` say why lines without a result have none.
+    """
+
+    part: int
+    status: EndStatus
+    code: str
+    message: Sealed[str] = Sealed()
+    sources: Sequence[str] = ()
+    problems: Sequence[Problem] = ()
+
+
+class ResultsTaken(Event, frozen=True, tag="ResultsTaken"):
+    """A run of result lines is durable. `numbers`, `offsets` and `lengths` run in step; `failed` are error lines.
+
+    `cursor` is how many bytes of the `source`-th source are behind us. Lines that nobody asked for, or that came twice,
+    are counted and not kept.
+    """
+
+    part: int
+    source: int
+    cursor: int
+    blob: str
+    numbers: Sequence[int]
+    offsets: Sequence[int]
+    lengths: Sequence[int]
+    failed: Sequence[int] = ()
+    extra: int = 0
+    duplicate: int = 0
+    unreadable: int = 0
+
+
+class PartSettled(Event, frozen=True, tag="PartSettled"):
+    """Every line of the part has an answer or an error."""
+
+    part: int
+    settlements: Sequence[Settlement] = ()
+
+
+class CancelRequested(Event, frozen=True, tag="CancelRequested"):
+    """Somebody, or the deadline, wants the batch to end. What is owed is settled first."""
+
+    reason: str
+
+
+class CancelSent(Event, frozen=True, tag="CancelSent"):
+    """The provider agreed at `at` to cancel a part, or had nothing left to cancel."""
+
+    part: int
+    at: int
+
+
+class DuplicateCancelled(Event, frozen=True, tag="DuplicateCancelled"):
+    """A batch at the provider that nobody needs was cancelled."""
+
+    provider_batch: str
+
+
+class BatchFinished(Event, frozen=True, tag="BatchFinished"):
+    """All lines have an answer or an error; `status` is the operation's."""
+
+    status: str
+    ok: int
+    failed: int
+
+
+# ---------------------------------------------------------------- commands: from callers
+
+
+class OpenBatch(Command, frozen=True):
+    """Opens the window; the fields of `BatchOpened`, with spans in µs relative to now where the event has times."""
+
+    provider: str
+    endpoint: str
+    model: str
+    credential: str
+    max_lines: int
+    max_bytes: int
+    window_us: int
+    settle_us: int
+    every_us: int
+    searchable: bool
+    first_poll_us: int = 0
+    hint: bool = True
+    on_uncertain: OnUncertain = "fail"
+    deadline_us: int = 0
+    close_after_us: int = 0
+    tags: Mapping[str, str] = {}
+
+
+class CollectLines(Command, frozen=True):
+    """Adds a run of lines whose blob is durable."""
+
+    first: int
+    blob: str
+    names: Sequence[str]
+    lengths: Sequence[int]
+
+
+class CloseBatch(Command, frozen=True):
+    """Ends the window."""
+
+
+class DiscardBatch(Command, frozen=True):
+    """Gives up a batch whose input is bad, before anything was sent."""
+
+    reason: str
+
+
+class CancelBatch(Command, frozen=True):
+    """Wants the batch to end. `reason` is `caller` or `deadline`."""
+
+    reason: str = "caller"
+
+
+class ResumeBatch(Command, frozen=True):
+    """Tries a blocked batch again now: a key or a quota may have changed."""
+
+
+class ResubmitBatch(Command, frozen=True):
+    """Buys the parts again of which it could not be told whether they were bought."""
+
+
+# ---------------------------------------------------------------- commands: from effects and from the file actor
+
+
+class NoteFileAsked(Command, frozen=True):
+    """Report: the file actor has its order."""
+
+    part: int
+    file: str
+
+
+class FileStored(Command, frozen=True):
+    """From the file actor: the part's lines are at the provider."""
+
+    part: int
+    provider_file: str
+
+
+class FileFailed(Command, frozen=True):
+    """From the file actor: the part's lines cannot be put at the provider."""
+
+    part: int
+    code: str
+    message: str
+
+
+class FileBlocked(Command, frozen=True):
+    """From the file actor: it needs somebody who mends a key or a quota."""
+
+    part: int
+    error: str
+
+
+class NoteFileResumed(Command, frozen=True):
+    """Report: the file actor was told to try again."""
+
+    part: int
+
+
+class NoteSubmitted(Command, frozen=True):
+    """Report: the provider has the part."""
+
+    bought: ClassVar[bool] = True
+
+    part: int
+    attempt: int
+    provider_batch: str
+    hint_us: int = 0
+    reconciled: bool = False
+
+
+class NotePolled(Command, frozen=True):
+    """Report: what the provider shows."""
+
+    part: int
+    status: str
+    total: int
+    completed: int
+    failed: int
+
+
+class NoteTrouble(Command, frozen=True):
+    """Report: asking about a part fails."""
+
+    part: int
+    error: str
+    blocked: bool
+
+
+class EndPart(Command, frozen=True):
+    """Report: nothing more will happen to a part at the provider."""
+
+    part: int
+    status: EndStatus
+    code: str
+    message: str
+    sources: Sequence[str] = ()
+    problems: Sequence[Problem] = ()
+
+
+class TakeResults(Command, frozen=True):
+    """Report: a run of result lines lies in a durable blob; `behind` was the cursor when it began."""
+
+    part: int
+    source: int
+    behind: int
+    cursor: int
+    blob: str
+    numbers: Sequence[int]
+    offsets: Sequence[int]
+    lengths: Sequence[int]
+    failed: Sequence[int]
+    foreign: int
+    unreadable: int
+
+
+class SettlePart(Command, frozen=True):
+    """Report: all sources were read. Lines still open end with `code`, at the given place, or at their own in `own`."""
+
+    part: int
+    code: str
+    blob: str
+    offset: int
+    length: int
+    own: Mapping[int, tuple[int, int]] = {}
+
+
+class NoteCancelSent(Command, frozen=True):
+    """Report: the provider was asked to cancel a part."""
+
+    part: int
+
+
+class NoteDuplicateCancelled(Command, frozen=True):
+    """Report: a batch that nobody needs was cancelled."""
+
+    provider_batch: str
+
+
+BATCH_EVENTS = (
+    BatchOpened,
+    LinesCollected,
+    BatchClosed,
+    BatchDiscarded,
+    FileAsked,
+    FileReady,
+    FileTroubled,
+    FileResumeAsked,
+    FileResumed,
+    BatchSubmitted,
+    BatchPolled,
+    PollTroubled,
+    PollRecovered,
+    PartEnded,
+    ResultsTaken,
+    PartSettled,
+    CancelRequested,
+    CancelSent,
+    DuplicateCancelled,
+    BatchFinished,
+)
