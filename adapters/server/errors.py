@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from perdure.events.errors import Conflict, PerdureError, Rejected
 
 
@@ -47,3 +49,10 @@ class PeerGone(PerdureError, ConnectionError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the peer is gone: {reason}")
         self.reason = reason
+
+
+def is_departure(error: Exception) -> bool:
+    """Whether an application failed of nothing but `PeerGone`: that is how it ends when its peer left, and no news."""
+    if isinstance(error, ExceptionGroup):
+        return all(is_departure(cause) for cause in cast("ExceptionGroup[Exception]", error).exceptions)
+    return isinstance(error, PeerGone)

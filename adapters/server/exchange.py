@@ -15,7 +15,7 @@ import trio
 
 from perdure.adapters.server.answer import Answer, refusal
 from perdure.adapters.server.asgi import ASGIApp, Control, Message, Scope
-from perdure.adapters.server.errors import ApplicationFault, PeerGone
+from perdure.adapters.server.errors import ApplicationFault, PeerGone, is_departure
 from perdure.adapters.server.limits import KIB, PIECE_BYTES, Limits
 from perdure.adapters.server.peer import Peer
 
@@ -270,7 +270,7 @@ class Exchange:
     # ------------------------------------------------------------ the end
 
     def _log_failure(self, error: Exception, scope: Scope) -> None:
-        if self._peer.lost is not None or self._fault is not None:
+        if self._peer.lost is not None or self._fault is not None or is_departure(error):
             _logger.debug("%s %s ended with its peer gone", scope["method"], scope["path"], exc_info=error)
         else:
             _logger.error("the application failed at %s %s", scope["method"], scope["path"], exc_info=error)

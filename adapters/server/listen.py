@@ -18,6 +18,7 @@ _logger = logging.getLogger("perdure.server")
 
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _RESOURCE_WAIT_S = 0.1
+_HIGHEST_PORT = 65_535
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
@@ -39,9 +40,13 @@ async def open_listeners(host: str, port: int, *, backlog: int) -> tuple[Bound, 
 
     Raises `AddressInUse`, or `AddressRefused` for an unknown host, a foreign address or a port not allowed to us.
     """
+    if not 0 <= port <= _HIGHEST_PORT:
+        raise AddressRefused(
+            f"cannot listen on {host}:{port}: a port is a number from 0 to {_HIGHEST_PORT}", host=host, port=port
+        )
     try:
         found = await trio.socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError, OverflowError) as error:
+    except (OSError, UnicodeError) as error:
         raise AddressRefused(
             f"the host {shorten(host)} is not known here ({error}); give an address of this machine, such as 127.0.0.1",
             host=host,
@@ -64,7 +69,7 @@ async def open_listeners(host: str, port: int, *, backlog: int) -> tuple[Bound, 
             await opened.bind((address[0], port, *address[2:]))
             opened.listen(backlog)
             port = opened.getsockname()[1]
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         for opened in opened_sockets:
             opened.close()
         raise _explain(error, host, port) from error
@@ -73,8 +78,8 @@ async def open_listeners(host: str, port: int, *, backlog: int) -> tuple[Bound, 
     return Bound(host, port), [trio.SocketListener(opened) for opened in opened_sockets]
 
 
-def _explain(error: Exception, host: str, port: int) -> AddressInUse | AddressRefused:
-    code = error.errno if isinstance(error, OSError) else None
+def _explain(error: OSError, host: str, port: int) -> AddressInUse | AddressRefused:
+    code = error.errno
     if code == errno.EADDRINUSE:
         return AddressInUse(
             f"{host}:{port} is in use; stop what listens there, or give another port (0 lets the system choose)",
@@ -94,12 +99,12 @@ async def accept_into(
     listener: trio.SocketListener,
     nursery: trio.Nursery,
     wait_for_room: Callable[[], Awaitable[None]],
-    handle: Callable[[trio.SocketStream], Awaitable[None]],
+    admit: Callable[[trio.SocketStream], Callable[[], Awaitable[None]] | None],
 ) -> None:
-    """Accept for ever: wait for room, accept, start `handle` with the stream in `nursery`.
+    """Accept for ever: wait for room, accept, `admit` the stream, and start what that returns in `nursery`.
 
-    When the process has run out of descriptors or memory it waits a little and tries again; connections that break
-    while they are accepted are none.
+    `admit` is called at once, so that a connection takes up its room before the next one is accepted; None means that
+    there is nothing to serve. When the process has run out of descriptors or memory it waits a little and tries again.
     """
     while True:
         await wait_for_room()
@@ -111,4 +116,5 @@ async def accept_into(
             _logger.warning("cannot accept a connection now: %s", error)
             await trio.sleep(_RESOURCE_WAIT_S)
         else:
-            nursery.start_soon(handle, stream)
+            if (handle := admit(stream)) is not None:
+                nursery.start_soon(handle)

@@ -5,6 +5,9 @@ Tests drive this with memory streams and a mock clock.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 import trio
 
 from perdure.adapters.server.asgi import ASGIApp
@@ -32,9 +35,18 @@ class Reception:
 
         `client` and `server` are the addresses that the application sees in its scope.
         """
+        await self.admit(stream, client=client, server=server)()
+
+    def admit(
+        self, stream: trio.abc.Stream, *, client: Address | None = None, server: Address | None = None
+    ) -> Callable[[], Awaitable[None]]:
+        """`handle` in two steps: the connection counts from now on; what is returned serves it, and must be called."""
         connection = Connection(self._site, stream, client=client, server=server)
         self._connections.add(connection)
         self._site.open_connections += 1
+        return partial(self._serve, connection)
+
+    async def _serve(self, connection: Connection) -> None:
         try:
             await connection.run()
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import trio
 
 from perdure.adapters.server.asgi import ASGIApp
@@ -44,7 +46,7 @@ async def serve(
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
                     accepting.start_soon(
-                        accept_into, listener, connections, reception.wait_for_room, _Handler(reception)
+                        accept_into, listener, connections, reception.wait_for_room, _Admission(reception)
                     )
                 task_status.started(bound)
                 if drain is None:
@@ -62,19 +64,19 @@ async def serve(
         _close(listeners)
 
 
-class _Handler:
-    """Hands a reception one accepted stream, with the addresses of both ends."""
+class _Admission:
+    """Takes an accepted stream into a reception, with the addresses of both ends."""
 
     def __init__(self, reception: Reception) -> None:
         self._reception = reception
 
-    async def __call__(self, stream: trio.SocketStream) -> None:
+    def __call__(self, stream: trio.SocketStream) -> Callable[[], Awaitable[None]] | None:
         try:
             client, server = _address(stream.socket.getpeername()), _address(stream.socket.getsockname())
         except OSError:
-            await trio.aclose_forcefully(stream)  # it has left already
-            return
-        await self._reception.handle(stream, client=client, server=server)
+            stream.socket.close()  # it has left already
+            return None
+        return self._reception.admit(stream, client=client, server=server)
 
 
 def _address(name: tuple[str, int]) -> Address:

@@ -21,7 +21,7 @@ from wsproto.utilities import LocalProtocolError
 from perdure.adapters.server import handshake
 from perdure.adapters.server.answer import Answer, refusal
 from perdure.adapters.server.asgi import ASGIApp, Message, Scope
-from perdure.adapters.server.errors import ApplicationFault, PeerGone
+from perdure.adapters.server.errors import ApplicationFault, PeerGone, is_departure
 from perdure.adapters.server.head import Head
 from perdure.adapters.server.limits import Limits
 from perdure.adapters.server.peer import Peer
@@ -77,9 +77,9 @@ class Session:
         failed = False
         try:
             await app(scope, self.receive, self.send)
-        except Exception:
+        except Exception as error:
             failed = True
-            if self._disconnect is not None or self._peer.lost is not None:
+            if self._disconnect is not None or self._peer.lost is not None or is_departure(error):
                 _logger.debug("WebSocket %s ended with its peer gone", scope["path"], exc_info=True)
             else:
                 _logger.exception("the application failed at WebSocket %s", scope["path"])
