@@ -65,6 +65,7 @@ class Peer:
         self.seen: list[Seen] = []
         self.connections = 0
         self.open_connections = 0
+        self.streams: list[trio.abc.Stream] = []
         self._nursery: trio.Nursery | None = None
 
     async def connect(self, host: str, port: int) -> trio.abc.Stream:
@@ -82,6 +83,7 @@ class Peer:
         """One connection, until either side closes it."""
         self.connections += 1
         self.open_connections += 1
+        self.streams.append(stream)
         number = self.connections
         try:
             async with stream:
