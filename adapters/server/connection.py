@@ -30,6 +30,7 @@ class Connection:
     __slots__ = (
         "_client",
         "_current",
+        "_due",
         "_head_begun",
         "_http",
         "_idle",
@@ -46,7 +47,8 @@ class Connection:
         self._server = server
         self._peer = Peer(stream, site.limits.send_stall_s)
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=site.limits.head_bytes)
-        self._scope = trio.CancelScope()  # its deadline is the idle and the head limit; infinite while we answer
+        self._scope = trio.CancelScope()  # around all requests; cancelled when `_due` is over, or to drain
+        self._due = math.inf  # when the peer must have sent its head; infinite while we answer
         self._current: Exchange | Session | None = None
         self._idle = False
         self._head_begun = False
@@ -56,6 +58,7 @@ class Connection:
         """Serve the peer until the connection ends; failures are logged, never raised."""
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_time)
                 with self._scope:
                     while await self._request(nursery):
                         pass
@@ -77,11 +80,28 @@ class Connection:
         if self._current is not None:
             self._current.end_stream()
 
+    async def _keep_time(self) -> None:
+        """Enforce `_due` and the peer's `send_due`, to the moment.
+
+        One task that looks now and then is cheaper than cancel scopes in each request, whose deadlines would be moved
+        several times. It looks as often as the shortest of the limits, so no moment can pass between two looks.
+        """
+        limits, peer = self._site.limits, self._peer
+        period_s = min(limits.idle_s, limits.head_s, limits.send_stall_s)
+        while True:
+            now = trio.current_time()
+            if now >= peer.send_due:
+                await peer.cut()
+            if now >= self._due:
+                self._due = math.inf
+                self._scope.cancel()
+            await trio.sleep_until(min(now + period_s, self._due, peer.send_due))
+
     async def _request(self, nursery: trio.Nursery) -> bool:
         """Serve one request; whether there may be another."""
         request = await self._read_request()
-        if request is None:
-            return False
+        if request is None or self._scope.cancel_called:
+            return False  # the connection was given up just as the head arrived: better unanswered than cut in between
         site = self._site
         limits = site.limits
         head = examine(request, limits, self._unparsed_bytes)
@@ -129,7 +149,7 @@ class Connection:
         self._unparsed_bytes = len(http.trailing_data[0])
         self._head_begun = self._unparsed_bytes > 0
         self._idle = not self._head_begun
-        self._scope.deadline = trio.current_time() + (limits.idle_s if self._idle else limits.head_s)
+        self._due = trio.current_time() + (limits.idle_s if self._idle else limits.head_s)
         while True:
             try:
                 event = http.next_event() if self._head_begun else h11.NEED_DATA
@@ -150,14 +170,14 @@ class Connection:
             if self._idle:
                 self._idle = False
                 self._head_begun = True
-                self._scope.deadline = trio.current_time() + limits.head_s
+                self._due = trio.current_time() + limits.head_s
             self._unparsed_bytes += len(data)
             http.receive_data(data)
 
     def _quiet(self) -> None:
         """A head has ended, well or not: no limit of this connection's scope runs while it is answered."""
         self._idle = self._head_begun = False
-        self._scope.deadline = math.inf
+        self._due = math.inf
 
     async def _refuse(self, status: int, *, head_only: bool = False) -> None:
         self._peer.queue((refusal(status, head_only=head_only),))

@@ -13,9 +13,9 @@ from wsproto.connection import ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
 from perdure.adapters.server import Limits, Reception
-from perdure.adapters.server.asgi import Receive, Scope, Send
-from tests.adapters.server.peers import App, Client, request
-from tests.adapters.server.test_websocket import OPENING, Echo
+from tests.adapters.server.peers import Client, request
+from tests.adapters.server.test_rude_peers import Both
+from tests.adapters.server.test_websocket import OPENING
 
 CHUNKED = "Transfer-Encoding: chunked\r\n"
 WHOLE = [
@@ -83,18 +83,8 @@ async def _throw(reception: Reception, pieces: list[bytes], *, leave: bool) -> N
 def _run(data: bytes, cuts: list[int], *, leave: bool) -> None:
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     pieces = [data[start:end] for start, end in itertools.pairwise(edges) if end > start]
-    reception = Reception(_Both(), Limits())
+    reception = Reception(Both(), Limits())
     trio.run(lambda: _throw(reception, pieces, leave=leave), clock=MockClock(autojump_threshold=0))
-
-
-class _Both(App):
-    """`App`, and `Echo` for WebSockets."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await Echo()(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
 
 
 CUTS = st.lists(st.integers(0, 2000), max_size=4)

@@ -7,9 +7,14 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
+from wsproto.connection import Connection as Frames
+from wsproto.connection import ConnectionType
+from wsproto.events import BytesMessage
 
 from perdure.adapters.server import Limits
+from perdure.adapters.server.asgi import Receive, Scope, Send
 from tests.adapters.server.peers import App, Client, request, served
+from tests.adapters.server.test_websocket import OPENING, Echo
 
 pytestmark = pytest.mark.trio
 
@@ -58,6 +63,27 @@ async def send_garbage(client: Client) -> None:
     await client.send(bytes(range(256)) + b"\r\n\r\n")
 
 
+async def listen_to_events(client: Client) -> None:
+    """Follow a stream of events; not rude, but a state to be cancelled in."""
+    await client.send(request("/events"))
+    await client.until(b"data: first")
+
+
+async def hold_a_websocket(client: Client) -> None:
+    """Open a WebSocket and say nothing; not rude either."""
+    await client.send(request("/", headers=OPENING))
+    await client.head()
+
+
+async def flood_a_websocket(client: Client) -> None:
+    """Make a WebSocket's application answer, and take no answer."""
+    await client.send(request("/", headers=OPENING))
+    message = Frames(ConnectionType.CLIENT).send(BytesMessage(bytes(60_000)))
+    with trio.move_on_after(0.2):
+        while True:
+            await client.send(message)
+
+
 RUDE = [
     stop_reading,
     leave_in_the_body,
@@ -92,11 +118,17 @@ async def test_only_the_rude_connection_ends(rude: Callable[[Client], Awaitable[
         assert not server.ended.is_set()
 
 
-@pytest.mark.parametrize("rude", RUDE, ids=_title)
+class Both(App):
+    """`App`, and an echo for WebSockets."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (Echo()(scope, receive, send) if scope["type"] == "websocket" else super().__call__(scope, receive, send))
+
+
+@pytest.mark.parametrize("rude", [*RUDE, listen_to_events, hold_a_websocket, flood_a_websocket], ids=_title)
 async def test_cancel_returns_in_time(rude: Callable[[Client], Awaitable[None]]) -> None:
     """With limits too long to help, a cancelled server still returns at once."""
-    app = App()
-    async with served(app, Limits(send_stall_s=3600, head_s=3600, linger_s=3600, body_s=3600)) as server:
+    async with served(Both(), Limits(send_stall_s=3600, head_s=3600, linger_s=3600, body_s=3600)) as server:
         client = await server.connect()
         await rude(client)
         polite = await server.connect()
