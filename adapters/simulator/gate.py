@@ -167,19 +167,22 @@ class _Marked:
         self._request_id = request_id
         self.seen = seen
         self.headers: dict[str, str] = {}
+        self._status: int | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            if self.seen is not None:
-                self.seen.status = message["status"]
+            self._status = message["status"]
             message["headers"] = [
                 *message.get("headers", ()),
                 (b"x-request-id", self._request_id.encode()),
                 *((name.encode(), value.encode()) for name, value in self.headers.items()),
             ]
         await self._send(message)
-        if self.seen is not None and message["type"] == "http.response.body" and not message.get("more_body"):
-            self.seen.end = "answered"
+        # Servers hold the head back until the first piece of the body, so only then has the status left.
+        if self.seen is not None and message["type"] == "http.response.body":
+            self.seen.status = self._status
+            if not message.get("more_body"):
+                self.seen.end = "answered"
 
 
 class _Truncated:

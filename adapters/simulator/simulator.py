@@ -51,6 +51,7 @@ class Simulator:
     Attributes:
         app: the ASGI application; give it to `perdure.adapters.server.serve`, or use `serve` below.
         account: what was bought. faults: what is armed. holds: what is held. traffic: what was seen. clock: the time.
+        directory: where things are kept.
 
     Raises `Conflict` when another simulator works in `data`.
     """
@@ -65,6 +66,7 @@ class Simulator:
         clock: Clock | None = None,
     ) -> None:
         self._storage = Storage(data)
+        self.directory = self._storage.directory
         with self._storage.transaction() as tables:
             self.clock = Clock(offset_s=tables.number(CLOCK_NUMBER)) if clock is None else clock
             now = self.clock.now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import aclosing
 from typing import TypeVar
 
 from msgspec import DecodeError, Struct, ValidationError, json
@@ -23,10 +24,11 @@ _PLACE = re.compile(r"`\$\.([^`]*)`")
 async def read_body(request: Request) -> bytes:
     """The whole body. Raises `ApiError` 413 when it is longer than `MAX_BODY_BYTES`."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise ApiError(413, f"The body is longer than {MAX_BODY_BYTES} bytes.")
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise ApiError(413, f"The body is longer than {MAX_BODY_BYTES} bytes.")
     return bytes(body)
 
 

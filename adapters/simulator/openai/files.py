@@ -6,17 +6,18 @@ Bytes go from the socket to the disk and back in chunks; a file is on the accoun
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final, get_args
 from uuid import uuid4
 
 from msgspec import json
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from perdure.adapters.simulator.account import Purchase, record_purchase
+from perdure.adapters.simulator.download import Download
 from perdure.adapters.simulator.multipart import (
     Form,
     MultipartError,
@@ -44,7 +45,6 @@ MAX_LIFE_S: Final = 2_592_000
 """The bounds of `expires_after[seconds]`: an hour to 30 days (same source)."""
 
 _PURPOSES: Final = frozenset(get_args(FilePurpose))
-_CHUNK_BYTES: Final = 256 << 10
 _records = json.Decoder(FileRecord)
 
 
@@ -142,33 +142,24 @@ class Files:
     async def _content(self, request: Request) -> Response:
         record = await self._read(request.path_params["id"])
         headers = {
-            "content-length": str(record.wire.bytes),
+            "content-type": "application/octet-stream",
             "content-disposition": f'attachment; filename="{_plain(record.wire.filename)}"',
         }
-        return StreamingResponse(
-            self._chunks(self._world.path(record.wire.id)), headers=headers, media_type="application/octet-stream"
-        )
-
-    async def _chunks(self, path: Path) -> AsyncIterator[bytes]:
-        file = await self._world.storage.bulk(lambda: path.open("rb"))
-        try:
-            while chunk := await self._world.storage.bulk(lambda: file.read(_CHUNK_BYTES)):
-                yield chunk
-        finally:
-            file.close()
+        return Download(self._world.path(record.wire.id), record.wire.bytes, self._world.storage, headers=headers)
 
 
 async def read_form(request: Request, part_name: str, path: Path, max_bytes: int, world: World) -> Form:
     """Receives a multipart body; its errors become OpenAI's. Raises `ApiError` 400, or 413 for too long a part."""
     try:
-        return await receive_form(
-            request.stream(),
-            request.headers.get("content-type", ""),
-            part_name=part_name,
-            path=path,
-            max_bytes=max_bytes,
-            storage=world.storage,
-        )
+        async with aclosing(request.stream()) as chunks:
+            return await receive_form(
+                chunks,
+                request.headers.get("content-type", ""),
+                part_name=part_name,
+                path=path,
+                max_bytes=max_bytes,
+                storage=world.storage,
+            )
     except MultipartError as error:
         raise ApiError(400, f"The body cannot be read: {error}.") from error
     except PartTooLarge as error:
