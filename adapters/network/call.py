@@ -63,6 +63,7 @@ class Outside(Protocol):
     random: Random
     wall_clock: Callable[[], datetime]
     max_answer_bytes: int
+    parse_url: Callable[[str], http.URL]
 
     def resolve(self, lane: Lane) -> Endpoint:
         """The lane's endpoint now."""
@@ -228,7 +229,7 @@ class Call:
 
     def _final(self, error: FetchError) -> FetchError:
         """`error`, unless it claims that no byte left although an earlier attempt may have been accepted."""
-        if self._left_uncertain and isinstance(error, NotSent):
+        if isinstance(error, NotSent) and self._left_uncertain:
             return Unknown(f"{error}; an earlier attempt may have been accepted", retryable=error.retryable)
         return error
 
@@ -256,9 +257,19 @@ class Call:
 
     async def _exchange(self, whole: bool) -> HttpAnswer | Opened | _Failure:
         outside, progress = self._outside, self._progress
-        endpoint = outside.resolve(self._lane)
+        try:
+            endpoint = outside.resolve(self._lane)
+        except NotSent as error:
+            final = self._final(error)
+            if final is error:
+                raise
+            raise final from error
         request, source = build_request(
-            self._request, endpoint, idempotency_key=self._idempotency_key(endpoint), progress=progress
+            self._request,
+            endpoint,
+            idempotency_key=self._idempotency_key(endpoint),
+            progress=progress,
+            parse=outside.parse_url,
         )
         started_at = trio.current_time()
         stream: http.AsyncByteStream | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import lru_cache
 from random import Random
 from typing import Final
 
@@ -23,10 +24,14 @@ from perdure.adapters.network.endpoint import Endpoint, Resolver
 from perdure.adapters.network.observation import Observer, QueueSnapshot, guarded
 from perdure.adapters.network.queue import CallQueue, ConnectionBudget
 from perdure.adapters.network.rate_headers import openai_dialect
+from perdure.adapters.network.request import parse_url
 from perdure.adapters.network.retry import RetryOverride, RetryPolicy
 from perdure.adapters.network.stream import StreamBlock
 from perdure.adapters.network.transport import PooledTransport
 from perdure.events.errors import Conflict
+
+_PARSED_URLS: Final = 1024
+"""How many parsed URLs are kept, so that a poll does not parse its own again and again; some 0.5 MB."""
 
 _KEPT_QUEUES: Final = 1024
 """Above this number of queues those at rest are forgotten when another is made: names contain models, and models come
@@ -62,6 +67,7 @@ class Engine:
         self.random = random if random is not None else Random()
         self.wall_clock = wall_clock
         self.max_answer_bytes = self.settings.max_answer_bytes
+        self.parse_url: Callable[[str], http.URL] = lru_cache(maxsize=_PARSED_URLS)(parse_url)
         self._resolve = resolve
         self._budget = ConnectionBudget(self.settings.max_connections)
         self._configured: dict[str, QueueSettings] = dict(self.settings.queues)

@@ -144,7 +144,7 @@ def kind_of(status: int, fault: Fault | None) -> RefusalKind:
     if fault is None or status >= 500:
         return by_status
     by_code: RefusalKind | None = next((CODE_KINDS[code] for code in fault.codes if code in CODE_KINDS), None)
-    if by_code is not None and by_code != "not_found":
+    if by_code is not None and by_code != "not_found":  # "not found" leaves open what: it may be the model
         return by_code
     if status in (400, 404):
         if _MODEL_MISSING.search(fault.message):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from functools import lru_cache
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 from urllib.parse import urlencode
 
@@ -18,9 +17,6 @@ from perdure.events.errors import InvalidRequest
 _USER_AGENT: Final = "perdure"
 
 IDEMPOTENCY_HEADER: Final = "idempotency-key"
-
-_PARSED_URLS: Final = 1024
-"""How many parsed URLs are kept: a pure function's results, so that a poll does not parse its own again."""
 
 
 class SourceBody(http.AsyncByteStream):
@@ -68,7 +64,6 @@ def is_absolute(path: str) -> bool:
     return path.startswith(("https://", "http://"))
 
 
-@lru_cache(maxsize=_PARSED_URLS)
 def parse_url(text: str) -> http.URL:
     """`text` as a URL. Raises `InvalidRequest`."""
     try:
@@ -87,20 +82,25 @@ def parse_url(text: str) -> http.URL:
 
 
 def build_request(
-    request: HttpRequest, endpoint: Endpoint, *, idempotency_key: str | None, progress: Progress
+    request: HttpRequest,
+    endpoint: Endpoint,
+    *,
+    idempotency_key: str | None,
+    progress: Progress,
+    parse: Callable[[str], http.URL] = parse_url,
 ) -> tuple[http.Request, SourceBody | None]:
     """The library's request for `request`, and its body where that is streamed.
 
     The endpoint's headers, the credential among them, go to the scheme, host and port of its own base URL only.
-    Raises `InvalidRequest`: the URL cannot be used.
+    `parse` is `parse_url`, or a cache in front of it. Raises `InvalidRequest`: the URL or a header cannot be used.
     """
     absolute = is_absolute(request.path)
     text = request.path if absolute else endpoint.base_url.rstrip("/") + request.path
     if request.query:
         text += ("&" if "?" in text else "?") + urlencode(request.query)
-    url = parse_url(text)
+    url = parse(text)
     headers = {"host": url.netloc.decode("ascii"), "user-agent": _USER_AGENT, "accept-encoding": "identity"}
-    if not absolute or _origin(url) == _origin(parse_url(endpoint.base_url)):
+    if not absolute or _origin(url) == _origin(parse(endpoint.base_url)):
         for name, value in endpoint.headers.items():
             headers[name.lower()] = value
     for name, value in request.headers.items():
@@ -120,9 +120,20 @@ def build_request(
             headers["transfer-encoding"] = "chunked"
         else:
             headers["content-length"] = str(request.body_bytes)
-    raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
+    raw = [_encoded(name, value) for name, value in headers.items()]
     built = http.Request(request.method, url, headers=raw, stream=stream, extensions={PROGRESS_EXTENSION: progress})
     return built, source
+
+
+def _encoded(name: str, value: str) -> tuple[bytes, bytes]:
+    try:
+        return name.encode("ascii"), value.encode("latin-1")
+    except UnicodeEncodeError:
+        # Not chained and without the value: it may be a credential.
+        raise InvalidRequest(
+            f"the value of header {name!r} has characters that HTTP cannot carry (RFC 9110, 5.5); encode it first",
+            field=f"headers.{name}",
+        ) from None
 
 
 def _origin(url: http.URL) -> tuple[str, str, int | None]:

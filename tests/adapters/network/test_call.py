@@ -418,6 +418,15 @@ async def test_url_that_cannot_be_is_named(autojump_clock: MockClock, nursery: t
         await rig.engine.bind(LANE)(HttpRequest(method="GET", path="https://h:99999999/?key=s3cret", safety="read"))
 
 
+async def test_header_that_cannot_be_is_named(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """A header value outside Latin-1 is the caller's mistake, said without the value."""
+    rig = await memory_rig(nursery, [Reply()], headers={"authorization": f"Bearer {SECRET}\u2026"})
+    with pytest.raises(InvalidRequest, match="'authorization'") as caught:
+        await rig.engine.bind(LANE)(GET)
+    assert SECRET not in f"{caught.value} {caught.value.__cause__}"
+    assert rig.peer.seen == []
+
+
 async def test_repeated_run_has_the_same_waits(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """Jitter comes from the random source that was given, so a seed repeats it; it is within 25 %."""
     waits: list[list[float]] = []
