@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import trio
@@ -16,6 +17,19 @@ from perdure.store.blobs import BlobStore
 from perdure.store.blobs.turns import Job, Turns
 from perdure.store.crash_points import armed
 from perdure.store.disk import InlineDisk, ThreadDisk
+
+T = TypeVar("T")
+
+
+class GatedDisk:
+    """Lets no work begin before its gate is open."""
+
+    def __init__(self) -> None:
+        self.gate = trio.Event()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        await self.gate.wait()
+        return work()
 
 
 @pytest.mark.trio
@@ -65,7 +79,8 @@ async def test_the_leader_cancelled_before_its_hop_leaves_the_turn_to_the_others
         for job in jobs:
             job.settle(None)
 
-    turns = Turns(InlineDisk(), work)
+    disk = GatedDisk()
+    turns = Turns(disk, work)
     leader, other = Job(), Job()
     scope = trio.CancelScope()
 
@@ -75,8 +90,12 @@ async def test_the_leader_cancelled_before_its_hop_leaves_the_turn_to_the_others
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lead)
+        await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(turns.take, other)
+        await trio.testing.wait_all_tasks_blocked()
         scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        disk.gate.set()
     assert scope.cancelled_caught
     assert done == [other]
     assert not leader.settled
