@@ -239,7 +239,9 @@ class Call:
         self._attempt += 1
         self._phase = "attempt"
         now = trio.current_time()
-        self._progress = Progress(self._announce if self._before_send is not None else None)
+        if self._progress.announced:
+            self._before_send = None
+        self._progress = Progress(self._before_send)
         if self._outside.observe is not None:
             self._outside.observe(Started(**self._about(), attempt=self._attempt, waited_s=now - self._asked_at))
         limit = now + self._policy.attempt_s
@@ -248,12 +250,6 @@ class Call:
         with trio.CancelScope(deadline=limit):
             return await self._exchange(whole)
         return self._broken("timeout", f"no whole answer within {self._policy.attempt_s:g} s")
-
-    async def _announce(self) -> None:
-        hook = self._before_send
-        if hook is not None:
-            await hook()
-            self._before_send = None
 
     async def _exchange(self, whole: bool) -> HttpAnswer | Opened | _Failure:
         outside, progress = self._outside, self._progress

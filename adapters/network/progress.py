@@ -16,27 +16,28 @@ PROGRESS_EXTENSION: Final = "perdure.progress"
 
 
 class Progress:
-    """`started`: a byte may have left. `whole`: the last byte left. `hook_error`: what `before_send` raised."""
+    """`announced`: `before_send` is done. `started`: a byte may have left. `whole`: the last byte left. `hook_error`:
+    what `before_send` raised."""
 
-    __slots__ = ("_before_send", "hook_error", "started", "whole")
+    __slots__ = ("_before_send", "announced", "hook_error", "started", "whole")
 
     def __init__(self, before_send: Callable[[], Awaitable[None]] | None = None) -> None:
         self._before_send = before_send
+        self.announced = False
         self.started = False
         self.whole = False
         self.hook_error: Exception | None = None
 
     async def announce(self) -> bool:
-        """Awaits `before_send` when it has not been awaited; True if that took place. Else returns without a
-        checkpoint."""
-        hook, self._before_send = self._before_send, None
-        if hook is None:
+        """Awaits `before_send` unless that is done; True if that took place. Else returns without a checkpoint."""
+        if self._before_send is None or self.announced:
             return False
         try:
-            await hook()
+            await self._before_send()
         except Exception as error:
             self.hook_error = error
             raise
+        self.announced = True
         return True
 
     def first_byte(self) -> None:

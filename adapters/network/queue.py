@@ -134,10 +134,8 @@ class CallQueue:
         self._limiter.pause_until(trio.current_time() + seconds)
 
     def learn(self, report: RateReport) -> None:
-        """Takes over limits that an answer reported."""
+        """Takes over limits that an answer reported. They only tighten, so nobody could go because of them."""
         self._limiter.learn(report, trio.current_time())
-        if self.waiting:
-            self.admit()
 
     def admit(self) -> None:
         """Lets all go that may, in order. The first that must wait for time only is woken when the time comes."""

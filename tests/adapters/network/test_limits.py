@@ -95,6 +95,16 @@ def test_n19_headers_never_loosen_a_configured_limit() -> None:
     assert limits.wait_s(0, 0.0) == pytest.approx(60)
 
 
+def test_n19_headers_do_not_give_back_what_is_on_its_way() -> None:
+    """An answer that has not counted our latest requests does not raise what is left."""
+    limits = limiter()
+    report = RateReport(Quota(10, 9, 6.0))
+    limits.learn(report, 0.0)
+    assert all(limits.take(0, 0.0) for _ in range(9))
+    limits.learn(report, 0.0)
+    assert limits.wait_s(0, 0.0) > 0
+
+
 def test_n19_pause_gives_a_wait() -> None:
     """A pause stops everything until it is over, also where nothing is limited; a shorter one does not shorten it."""
     limits = limiter()

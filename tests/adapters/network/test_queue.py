@@ -185,10 +185,20 @@ async def test_w64_cancelled_at_the_moment_of_its_turn(nursery: trio.Nursery) ->
     line.scopes["b"].cancel()
     line.queue.release()
     await wait_all_tasks_blocked()
-    line.queue.release()
-    await wait_all_tasks_blocked()
-    assert line.admitted[-1] == "c"
-    assert line.queue.waiting == 0
+    assert line.admitted == ["a", "c"]
+    assert (line.queue.waiting, line.queue.in_flight) == (0, 1)
+
+
+async def test_w64_next_in_line_is_woken_in_time(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """When the first in line is cancelled, the next one goes as soon as the limits allow it, and not later."""
+    line = Line(nursery, make(tokens_per_minute=60))
+    start = trio.current_time()
+    await line.join("all", tokens=60)
+    await line.join("large", tokens=60)
+    await line.join("small", tokens=10)
+    line.scopes["large"].cancel()
+    await trio.sleep(100)
+    assert line.at["small"] - start == pytest.approx(10)
 
 
 async def test_w65_each_entry_has_its_own_timer(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
@@ -302,6 +312,22 @@ async def test_w68_retry_keeps_its_place(autojump_clock: MockClock, nursery: tri
         await trio.sleep(1.2)  # the first has failed and waits to return; its place in line is taken
         calls.start_soon(rig.engine.bind(LANE), HttpRequest(method="GET", path="/fourth", safety="read"))
     assert order == ["/v1/first", "/v1/second", "/v1/first", "/v1/third", "/v1/fourth"]
+
+
+async def test_priority_of_a_binding(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """The priority given to `bind` goes before the queue's."""
+
+    async def slow(seen: Seen) -> Answer:
+        await trio.sleep(1)
+        return Reply()
+
+    rig = await memory_rig(nursery, slow, queue=QueueSettings(concurrency=1))
+    async with trio.open_nursery() as calls:
+        for path, priority in (("/1", None), ("/2", LOW), ("/3", None), ("/4", INTERACTIVE)):
+            fetch = rig.engine.bind(LANE, priority=priority)
+            calls.start_soon(fetch, HttpRequest(method="GET", path=path, safety="read"))
+            await wait_all_tasks_blocked()
+    assert [seen.target for seen in rig.peer.seen] == ["/v1/1", "/v1/4", "/v1/3", "/v1/2"]
 
 
 async def test_connections_are_bounded_over_all_queues(nursery: trio.Nursery) -> None:

@@ -68,6 +68,17 @@ async def test_idempotent_is_sent_again(autojump_clock: MockClock, nursery: trio
     assert len(rig.peer.seen) == 2
 
 
+@pytest.mark.parametrize(("status", "error"), [(500, Refused), (502, Unknown), (503, Refused), (504, Unknown)])
+async def test_gateway_that_got_no_answer_is_unknown(
+    autojump_clock: MockClock, nursery: trio.Nursery, status: int, error: type[FetchError]
+) -> None:
+    """What stays of a call that may be sent twice: a refusal by the server itself, `Unknown` from a gateway."""
+    rig = await memory_rig(nursery, [fault(status, "no")])
+    with pytest.raises(error) as caught:
+        await rig.engine.bind(LANE)(PUT)
+    assert (caught.value.status, caught.value.retryable) == (status, True)
+
+
 async def test_refused_connection_is_not_sent(autojump_clock: MockClock) -> None:
     """Without a connection no byte left: the create is tried again, then ends as `NotSent`."""
     tries: list[float] = []

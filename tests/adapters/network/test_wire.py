@@ -139,6 +139,25 @@ async def test_engine_closes_its_connections_when_it_ends(nursery: trio.Nursery)
         assert pool_of(rig.engine).idle_connections == 0
 
 
+async def test_call_under_way_when_the_engine_closes(nursery: trio.Nursery) -> None:
+    """It is answered, and its connection is closed instead of kept."""
+    with trio.fail_after(10):
+        arrived, go = trio.Event(), trio.Event()
+
+        async def wait(seen: Seen) -> Answer:
+            arrived.set()
+            await go.wait()
+            return Reply()
+
+        rig = await socket_rig(nursery, wait)
+        async with trio.open_nursery() as calls:
+            calls.start_soon(rig.engine.bind(LANE), GET)
+            await arrived.wait()
+            await rig.engine.aclose()
+            go.set()
+        assert pool_of(rig.engine).idle_connections == 0
+
+
 async def test_refused_port_is_not_sent(nursery: trio.Nursery) -> None:
     """Nobody listens: `NotSent`, with host and port."""
     with trio.fail_after(10), socket.socket() as unused:
@@ -163,34 +182,56 @@ async def test_reset_after_sending_is_unknown(nursery: trio.Nursery) -> None:
             await engine.bind(LANE)(CREATE)
 
 
-async def test_early_refusal_of_an_upload_is_read(nursery: trio.Nursery) -> None:
-    """A peer that refuses and closes in the middle of an upload is heard: its answer counts, not the broken pipe."""
-    with trio.fail_after(10):
-        error = b'{"error":{"message":"too large","code":"request_too_large"}}'
+class Refusing(trio.abc.Stream):
+    """A peer that takes the beginning of a request, breaks the connection for the rest, and has answered."""
 
-        async def refuse(stream: trio.SocketStream) -> None:
-            await stream.receive_some()
-            head = b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(error)
-            await stream.send_all(head + error)
-            await stream.send_eof()
-            while await stream.receive_some():
-                if pulled >= 60:  # the answer is on its way; now the rest of the upload meets a closed socket
-                    break
-            await stream.aclose()
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self._writes = 0
 
-        pulled = 0
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        self._writes += 1
+        if self._writes > 1:
+            raise trio.BrokenResourceError
 
-        async def endless() -> AsyncIterator[bytes]:
-            nonlocal pulled
-            while True:
-                pulled += 1
-                yield b"x" * 65536
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
 
-        engine = await engine_for(nursery, await listen(nursery, refuse))
-        with pytest.raises((Refused, Unknown)) as caught:
-            await engine.bind(LANE)(HttpRequest(method="POST", path="/", safety="create", body=endless))
-        # Where the reset overtakes the answer the system throws the answer away: then nothing is proven.
-        assert isinstance(caught.value, Unknown) or caught.value.provider_code == "request_too_large"
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        if not self._answer:
+            raise trio.BrokenResourceError
+        answer, self._answer = self._answer, b""
+        return answer
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_early_refusal_of_an_upload_is_read(answered: bool) -> None:
+    """A peer that refuses in the middle of an upload is heard: its answer counts, not the broken pipe."""
+    error = b'{"error":{"message":"too large","code":"request_too_large"}}'
+    head = b"HTTP/1.1 413 Too Large\r\ncontent-length: %d\r\n\r\n" % len(error)
+
+    async def connect(host: str, port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        return Refusing(head + error if answered else b"")
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 65536
+
+    engine = Engine(lambda lane: Endpoint(base_url="http://peer.test"), transport=PooledTransport(connect=connect))
+    request = HttpRequest(method="POST", path="/", safety="create", body=endless)
+    if answered:
+        with pytest.raises(Refused, match="too large") as caught:
+            await engine.bind(LANE)(request)
+        assert caught.value.provider_code == "request_too_large"
+    else:
+        with pytest.raises(Unknown, match="while the request was being sent"):
+            await engine.bind(LANE)(request)
 
 
 async def test_upload_and_download_push_back(nursery: trio.Nursery) -> None:
