@@ -6,7 +6,7 @@ import logging
 
 import pytest
 import trio
-from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
+from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from perdure.adapters.server import ApplicationFault, Limits, Reception, limit_body
 from perdure.adapters.server.asgi import ASGIApp, Message, Receive, Scope, Send
@@ -77,13 +77,14 @@ async def test_a_stream_gives_its_connection_back(autojump_clock: MockClock) -> 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for part in (b"a", b"b", b""):
-            await send({"type": "http.response.body", "body": part, "more_body": bool(part)})
             await trio.sleep(1)
+            await send({"type": "http.response.body", "body": part, "more_body": bool(part)})
 
     async with trio.open_nursery() as nursery:
         client = connect(nursery, Reception(app, Limits()))
         for _ in range(3):
             assert (await client.get("/")).body == b"ab"
+            await trio.sleep(1)  # the server reads its next head before there is one
         nursery.cancel_scope.cancel()
 
 
@@ -330,6 +331,33 @@ async def test_a_departure_is_seen_while_nothing_flows(autojump_clock: MockClock
         assert not app.departed.is_set()
         await client.stream.aclose()
         await app.departed.wait()
+
+
+async def test_sending_after_a_departure_is_an_error(autojump_clock: MockClock) -> None:
+    """An OSError, at the first send: an application that does not listen must not go on for nobody."""
+    left = trio.Event()
+    raised: list[OSError] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await left.wait()
+        try:
+            await send({"type": "http.response.body", "body": b"second", "more_body": True})
+        except OSError as error:
+            raised.append(error)
+
+    ours, theirs = memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Reception(app, Limits()).handle, theirs)
+        client = Client(ours)
+        await client.send(request("/"))
+        await client.until(b"first")
+        assert isinstance(ours, trio.StapledStream)
+        await ours.send_stream.aclose()  # its receiving half stays open, so that only the watcher can tell
+        await wait_all_tasks_blocked()
+        left.set()
+    assert "left before its answer was complete" in str(raised[0])
 
 
 async def test_a_departure_is_seen_by_looking(autojump_clock: MockClock) -> None:

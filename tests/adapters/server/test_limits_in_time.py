@@ -141,3 +141,35 @@ async def test_a_refused_peer_is_lingered_for_and_no_longer(autojump_clock: Mock
         assert (await client.answer()).status == 400
         began_at = trio.current_time()
     assert trio.current_time() - began_at == pytest.approx(1)
+
+
+class Broken(trio.abc.HalfCloseableStream):
+    """A stream that fails in a way that no stream should."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        raise ValueError("not a stream")
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        raise ValueError("not a stream")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise ValueError("not a stream")
+
+    async def send_eof(self) -> None:
+        raise ValueError("not a stream")
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_what_is_unheard_of_ends_in_its_connection(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    """It is logged, the stream is closed, and `handle` returns."""
+    stream = Broken()
+    await Reception(App(), LIMITS).handle(stream)
+    assert stream.closed
+    assert "not a stream" in caplog.text
