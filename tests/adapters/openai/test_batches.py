@@ -132,7 +132,7 @@ UNREADABLE = [
     Reply(b'{"id":"batch_1","sta'),
     Reply(b""),
     Reply(b"\xff\xfe"),
-    Reply(b"[" * 100_000),
+    Reply(b'{"id":"batch_1","other":' + b"[" * 100_000),
     reply({"object": "batch"}),
     reply({"id": ""}),
     reply([]),
