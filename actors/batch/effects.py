@@ -24,6 +24,7 @@ from perdure.actors.batch.ports import BatchProvider, ProviderBatch
 from perdure.actors.batch.state import CODEC, FOLD, KIND, BatchState
 from perdure.actors.fetch import CredentialMissing, Fetch, FetchError, Network, Refused
 from perdure.actors.kind import Again, Effect, Index, Port, Row
+from perdure.actors.nowhere import Nowhere
 from perdure.actors.purchase import BLOCKING, SECOND_US, jitter, perform_purchase
 from perdure.events.batch import (
     CancelBatch,
@@ -95,6 +96,12 @@ class Batches:
         self._providers = providers
         self._network = network
         self._blobs = blobs
+
+    @classmethod
+    def unwired(cls) -> Batches:
+        """The kind with nothing outside: it folds and judges, and performs nothing."""
+        nowhere = Nowhere()
+        return cls(log_id="", providers={}, network=nowhere, blobs=nowhere)
 
     def initial(self, actor: str, tenant: str) -> BatchState:
         """See `Kind`."""

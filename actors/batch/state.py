@@ -291,9 +291,9 @@ def row(state: BatchState) -> Row:
         status=status,
         terminal=(state.phase in ("discarded", "finished") or in_doubt) and not state.unwanted,
         provider=opened.provider if opened else "",
-        group="/".join((opened.endpoint, opened.model, opened.credential)) if opened else "",
+        group=" ".join((opened.endpoint, opened.model, opened.credential)) if opened else "",
         tags=opened.tags if opened else {},
-        progress=waiting_for or f"{max(done, sum(part.completed for part in state.parts))}/{state.lines}",
+        progress=f"{max(done, sum(part.completed for part in state.parts))}/{state.lines} {waiting_for}".rstrip(),
         keep_key=state.phase != "discarded",
     )
 
@@ -321,7 +321,7 @@ def index(event: Event) -> Index:
         case PartSettled():
             return Index(
                 [
-                    ItemRow(number, "", "error", settlement.blob, settlement.offset, settlement.length)
+                    ItemRow(number, "", "unanswered", settlement.blob, settlement.offset, settlement.length)
                     for settlement in event.settlements
                     for first, last in settlement.ranges
                     for number in range(first, last + 1)

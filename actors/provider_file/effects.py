@@ -8,6 +8,7 @@ from typing import Protocol
 from perdure.actors.batch.ports import FileProvider, StoredFile
 from perdure.actors.fetch import Fetch, Network
 from perdure.actors.kind import Again, Effect, Index, Port, Row
+from perdure.actors.nowhere import Nowhere
 from perdure.actors.provider_file import state as pure
 from perdure.actors.provider_file.state import CODEC, FOLD, KIND, FileState, TellOwner, UploadEffect, WarnOwner
 from perdure.actors.purchase import perform_purchase
@@ -40,6 +41,12 @@ class ProviderFiles:
         self._providers = providers
         self._network = network
         self._blobs = blobs
+
+    @classmethod
+    def unwired(cls) -> ProviderFiles:
+        """The kind with nothing outside: it folds and judges, and performs nothing."""
+        nowhere = Nowhere()
+        return cls(log_id="", providers={}, network=nowhere, blobs=nowhere)
 
     def initial(self, actor: str, tenant: str) -> FileState:
         """See `Kind`."""

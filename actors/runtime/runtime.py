@@ -140,6 +140,11 @@ class Runtime:
         """False while something bought could not be recorded, or when the log stopped writing."""
         return self._owed_reports == 0 and self.failure is None and self.log.healthy
 
+    @property
+    def closing(self) -> bool:
+        """True once no command is taken any more."""
+        return self._closing
+
     def counts(self) -> Mapping[str, int]:
         """How many actors run, are resident and are scheduled; how many effects go on or wait for a lane."""
         return {
@@ -158,10 +163,9 @@ class Runtime:
 
         Cancelled, it stops effects at once and keeps only the commit in hand and owed reports, for `stop_s` at most.
         """
-        async with trio.open_nursery() as drivers:
-            drivers.cancel_scope.shield = True
-            self._drivers = drivers
-            drivers.start_soon(self._loader.run)
+        stop = trio.Event()
+        async with trio.open_nursery() as outer:
+            drivers: trio.Nursery = await outer.start(self._host_drivers, stop)
             try:
                 async with trio.open_nursery() as nursery:
                     self._effects = Effects(self, nursery, self._schedule, self._room, self.kick)
@@ -176,10 +180,20 @@ class Runtime:
                 for slot in self.slots.values():
                     slot.refuse()
                 self.hints.fire_all()
-                while any(slot.driving for slot in self.slots.values()):
-                    self._quiet = trio.Event()
-                    await self._quiet.wait()
-                drivers.cancel_scope.cancel()
+                stop.set()
+
+    async def _host_drivers(self, stop: trio.Event, *, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+        """Owns the tasks that judge and append: cancellation does not reach them, only `stop` and their deadline do."""
+        async with trio.open_nursery() as drivers:
+            drivers.cancel_scope.shield = True
+            self._drivers = drivers
+            drivers.start_soon(self._loader.run)
+            task_status.started(drivers)
+            await stop.wait()
+            while any(slot.driving for slot in self.slots.values()):
+                self._quiet = trio.Event()
+                await self._quiet.wait()
+            drivers.cancel_scope.cancel()
 
     async def drain(self, *, grace_s: float, purchase_grace_s: float) -> None:
         """Takes no new commands, starts no effect, and lets those in flight end.

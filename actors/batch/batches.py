@@ -1,0 +1,301 @@
+"""`service.batches`: submitting a job of many requests, once, whatever happens meanwhile.
+
+A job larger than the provider takes in one batch becomes several parts and stays one operation with one result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+
+from msgspec import Struct
+
+from perdure.actors.batch.decide import difference
+from perdure.actors.batch.intake import Intake, Requests, Run, first_difference
+from perdure.actors.batch.ports import BatchProvider
+from perdure.actors.batch.state import KIND, BatchState
+from perdure.actors.batch.views import BatchHandle, Order
+from perdure.actors.purchase import SECOND_US
+from perdure.actors.runtime.runtime import Runtime
+from perdure.events.batch import CloseBatch, CollectLines, DiscardBatch, OpenBatch, ResumeBatch
+from perdure.events.errors import InvalidRequest, KeyConflict, NotFound, Rejected, UnknownProvider
+from perdure.events.ids import IdSource
+from perdure.events.keys import check_key
+from perdure.events.purchase import OnUncertain
+from perdure.events.requests import Line
+from perdure.store.blobs import BlobStore
+from perdure.store.log import LogReader
+from perdure.store.records import ActorRow, KeyTaken
+
+LINE_COMMAND_BYTES = 64
+"""What a collected line counts for in its batch's mailbox: its name and its place."""
+
+
+class Polling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a provider is asked how a batch is doing, in seconds.
+
+    `first_s`: None means the provider's own hint, else a table by batch size (30 s below 10 lines to 10 minutes from
+    1,000 on). `every_s`: the interval after that; a provider's own hint wins over the default 30 s, not over a number
+    that you give.
+    """
+
+    first_s: float | None = None
+    every_s: float | None = None
+
+
+EVERY_S = 30.0
+"""The default interval between polls (the seed's; media contract, section 4.3)."""
+
+
+class BatchDefaults(Struct, frozen=True, kw_only=True):
+    """What a batch is submitted with unless the call says otherwise."""
+
+    polling: Polling = Polling()
+    credential: str = "default"
+
+
+class Batches:
+    """Starts batches. Come by it as `service.batches`."""
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        log: LogReader,
+        blobs: BlobStore,
+        providers: Mapping[str, BatchProvider],
+        ids: IdSource,
+        defaults: BatchDefaults,
+        tenant: str,
+        principal: str,
+        tags: Mapping[str, str],
+        handle: Callable[[ActorRow], BatchHandle],
+    ) -> None:
+        self._runtime = runtime
+        self._log = log
+        self._blobs = blobs
+        self._providers = providers
+        self._ids = ids
+        self._defaults = defaults
+        self._tenant = tenant
+        self._principal = principal
+        self._tags = tags
+        self._handle = handle
+
+    async def submit(
+        self,
+        requests: Requests,
+        /,
+        *,
+        provider: str,
+        key: str | None = None,
+        endpoint: str | None = None,
+        credential: str | None = None,
+        deadline_s: float | None = None,
+        on_uncertain: OnUncertain = "fail",
+        tags: Mapping[str, str] | None = None,
+        polling: Polling | None = None,
+    ) -> BatchHandle:
+        """Makes every request durable, then lets the batch begin. Every line is in the log before any is sent.
+
+        With a `key` that is known and closed, the operation is returned without reading `requests`; one that was cut
+        off while it was read is read again and must be the same. Raises `InvalidRequest`, `TooLarge`, `Unsupported`,
+        `UnknownProvider` (nothing is left half made), `KeyConflict`, `Unavailable`, `Closed`.
+        """
+        adapter = self._providers.get(provider)
+        if adapter is None:
+            raise UnknownProvider(
+                f"no provider is called {provider!r}: one of {', '.join(sorted(self._providers))}",
+                field="provider",
+                value=provider,
+            )
+        if deadline_s is not None and not 0 < deadline_s < 10 * 365 * 86_400:
+            raise InvalidRequest(
+                f"deadline_s is {deadline_s}: give seconds from now, above zero", field="deadline_s", value=deadline_s
+            )
+        polling = polling or self._defaults.polling
+        order = _Order(
+            adapter=adapter,
+            key=None if key is None else check_key(key),
+            endpoint=endpoint,
+            credential=credential or self._defaults.credential,
+            deadline_us=int(deadline_s * SECOND_US) if deadline_s else 0,
+            on_uncertain=on_uncertain,
+            tags={**self._tags, **(tags or {})},
+            polling=polling,
+        )
+        if order.key is not None:
+            known = await self._log.find_key(self._tenant, order.key)
+            if known is not None:
+                return await self._resume(known, order, requests)
+        return await self._begin(self._ids("batch"), order, requests)
+
+    def run(
+        self,
+        requests: Requests,
+        /,
+        *,
+        provider: str,
+        key: str | None = None,
+        order: Order = "arrival",
+        endpoint: str | None = None,
+        credential: str | None = None,
+        deadline_s: float | None = None,
+        on_uncertain: OnUncertain = "fail",
+        tags: Mapping[str, str] | None = None,
+        polling: Polling | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[Line]]:
+        """`submit` and `results` in one: a context manager around the lines."""
+
+        @asynccontextmanager
+        async def running() -> AsyncGenerator[AsyncIterator[Line]]:
+            handle = await self.submit(
+                requests,
+                provider=provider,
+                key=key,
+                endpoint=endpoint,
+                credential=credential,
+                deadline_s=deadline_s,
+                on_uncertain=on_uncertain,
+                tags=tags,
+                polling=polling,
+            )
+            async with handle.results(order=order) as lines:
+                yield lines
+
+        return running()
+
+    # ------------------------------------------------------------------ inside
+
+    async def _begin(self, actor: str, order: _Order, requests: Requests) -> BatchHandle:
+        """Collects `requests` into a new batch, or into one that was cut off while it was collected."""
+        intake = Intake(order.adapter, actor, order.endpoint)
+        opened = False
+        try:
+            async with aclosing(intake.runs(requests)) as runs:
+                async for run in runs:
+                    if not opened:
+                        await self._open(actor, order, intake)
+                        opened = True
+                    await self._collect(actor, run, order)
+            if not opened:
+                raise InvalidRequest(
+                    "the batch has no lines: give it at least one request", field="requests", limit=1, value=0
+                )
+            await self._tell(actor, CloseBatch())
+        except KeyTaken as taken:
+            return await self._resume(taken.actor, order, requests)
+        except Rejected as rejected:
+            if opened:
+                await self._tell(actor, DiscardBatch(reason=str(rejected)))
+            raise
+        return await self._handle_of(actor)
+
+    async def _open(self, actor: str, order: _Order, intake: Intake) -> None:
+        await self._tell(actor, order.command(intake.endpoint, intake.model), key=order.key)
+
+    async def _collect(self, actor: str, run: Run, order: _Order) -> None:
+        blob = await self._blobs.put(b"".join(run.lines))
+        try:
+            command = CollectLines(
+                first=run.first, blob=blob.digest, names=run.names, lengths=[len(line) for line in run.lines]
+            )
+            await self._tell(actor, command, size=LINE_COMMAND_BYTES * len(run.lines))
+        except Rejected:
+            await self._explain_difference(actor, run, order)
+            raise
+        finally:
+            self._blobs.release(blob.digest)
+
+    async def _explain_difference(self, actor: str, run: Run, order: _Order) -> None:
+        """A run that was collected before came with other content: name the first line that differs."""
+        state: BatchState = (await self._runtime.state(KIND, actor, self._tenant)).state
+        chunk = next((chunk for chunk in state.chunks if chunk.first == run.first), None)
+        if chunk is None or order.key is None:
+            return
+        before = (await self._blobs.read(chunk.blob)).splitlines(keepends=True)
+        line = run.first + first_difference(before, run.lines) + 1
+        raise KeyConflict(
+            f"the key {order.key!r} belongs to {actor}, whose line {line} was another: use another key",
+            key=order.key,
+            existing_id=actor,
+            difference=f"line {line}",
+        )
+
+    async def _resume(self, actor: str, order: _Order, requests: Requests) -> BatchHandle:
+        assert order.key is not None
+        row = await self._log.row(actor)
+        if row is None or row.kind != KIND:
+            raise KeyConflict(
+                f"the key {order.key!r} belongs to {actor}, which is no batch: use another key",
+                key=order.key,
+                existing_id=actor,
+                difference="kind",
+            )
+        state: BatchState = (await self._runtime.state(KIND, actor, self._tenant)).state
+        differs = difference(state, order.command(order.endpoint or "", ""))
+        if differs is not None:
+            raise KeyConflict(
+                f"the key {order.key!r} belongs to {actor}, a request that differs: its {differs}; use another key",
+                key=order.key,
+                existing_id=actor,
+                difference=differs,
+            )
+        if state.phase == "collecting":
+            return await self._begin(actor, order, requests)
+        if row.standing.status == "blocked":
+            await self._tell(actor, ResumeBatch())
+        return self._handle(row)
+
+    async def _tell(
+        self,
+        actor: str,
+        command: OpenBatch | CollectLines | CloseBatch | DiscardBatch | ResumeBatch,
+        *,
+        key: str | None = None,
+        size: int = 256,
+    ) -> None:
+        await self._runtime.tell(
+            KIND, actor, command, tenant=self._tenant, key=key, size=size, principal=self._principal
+        )
+
+    async def _handle_of(self, actor: str) -> BatchHandle:
+        row = await self._log.row(actor)
+        if row is None:
+            raise NotFound(f"{actor} is not in the log", id=actor)
+        return self._handle(row)
+
+
+class _Order(Struct, frozen=True, kw_only=True):
+    """What one call of `submit` asks for."""
+
+    adapter: BatchProvider
+    key: str | None
+    endpoint: str | None
+    credential: str
+    deadline_us: int
+    on_uncertain: OnUncertain
+    tags: Mapping[str, str]
+    polling: Polling
+
+    def command(self, endpoint: str, model: str) -> OpenBatch:
+        """The command that opens the batch."""
+        limits = self.adapter.limits(endpoint or self.adapter.endpoints[0])
+        every_s = EVERY_S if self.polling.every_s is None else self.polling.every_s
+        return OpenBatch(
+            provider=self.adapter.name,
+            endpoint=endpoint,
+            model=model,
+            credential=self.credential,
+            max_lines=limits.max_lines,
+            max_bytes=limits.max_bytes,
+            window_us=int(self.adapter.window_s * SECOND_US),
+            settle_us=int(self.adapter.settle_s * SECOND_US),
+            every_us=int(every_s * SECOND_US),
+            searchable=self.adapter.searchable,
+            first_poll_us=int((self.polling.first_s or 0) * SECOND_US),
+            hint=self.polling.every_s is None,
+            on_uncertain=self.on_uncertain,
+            deadline_us=self.deadline_us,
+            tags=self.tags,
+        )

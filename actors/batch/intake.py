@@ -1,0 +1,169 @@
+"""Intake: requests are read one by one, judged, encoded and made durable in runs before any of them is sent.
+
+Bounded memory: one run at a time. What cannot be known before the end, that a name comes twice, costs one set of names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+
+import msgspec
+import trio
+from msgspec import Struct
+
+from perdure.actors.batch.ports import BatchLimits, BatchProvider
+from perdure.events.errors import InvalidRequest, TooLarge
+from perdure.events.requests import Prompt, RawRequest
+
+RUN_LINES = 1_000
+RUN_BYTES = 4_000_000
+"""Lines enter the log in runs of at most this many lines and about this many bytes; both are part of what makes a
+re-read batch comparable, so a change of them needs care with batches that are being collected."""
+
+LONGEST_CUSTOM_ID = 256
+
+Requests = Iterable[Prompt | RawRequest] | AsyncIterable[Prompt | RawRequest]
+
+
+class Run(Struct):
+    """A run of encoded lines: the callers' names, the lines with their newlines, and what all of them ask for."""
+
+    first: int
+    names: list[str]
+    lines: list[bytes]
+    size_bytes: int
+
+
+class _Model(Struct):
+    model: object = None
+
+
+class Intake:
+    """Reads requests for one batch. `endpoint` and `model` are known once the first run is read."""
+
+    def __init__(self, provider: BatchProvider, actor: str, endpoint: str | None) -> None:
+        self.endpoint = endpoint or ""
+        self.model = ""
+        self._provider = provider
+        self._actor = actor
+        self._names: set[str] = set()
+        self._encode = msgspec.json.Encoder().encode
+        self._decode_model = msgspec.json.Decoder(_Model).decode
+
+    async def runs(self, requests: Requests) -> AsyncGenerator[Run]:
+        """The requests in runs. Raises `InvalidRequest` (with the line), `TooLarge`, `Unsupported`."""
+        run = Run(0, [], [], 0)
+        limits: BatchLimits | None = None
+        number = 0
+        if isinstance(requests, AsyncIterable):
+            async for request in requests:
+                limits = self._add(run, request, number, limits)
+                number += 1
+                if len(run.lines) >= min(RUN_LINES, limits.max_lines) or run.size_bytes >= RUN_BYTES:
+                    yield run
+                    run = Run(number, [], [], 0)
+        else:
+            for request in requests:
+                limits = self._add(run, request, number, limits)
+                number += 1
+                if len(run.lines) >= min(RUN_LINES, limits.max_lines) or run.size_bytes >= RUN_BYTES:
+                    yield run
+                    run = Run(number, [], [], 0)
+                    await trio.lowlevel.checkpoint()
+        if run.lines:
+            yield run
+
+    def _add(self, run: Run, request: Prompt | RawRequest, number: int, limits: BatchLimits | None) -> BatchLimits:
+        line = number + 1
+        if isinstance(request, Prompt):
+            request = self._provider.render(request, self.endpoint or self._provider.endpoints[0])
+        elif not isinstance(request, RawRequest):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are untyped
+            raise InvalidRequest(
+                f"a request is a Prompt or a RawRequest, not {type(request).__name__}", line=line, field="request"
+            )
+        name = self._name(request.custom_id, number)
+        body = self._body(request.body, line)
+        if limits is None:
+            if request.url not in self._provider.endpoints:
+                raise InvalidRequest(
+                    f"{self._provider.name} takes no batches for {request.url!r}: one of "
+                    f"{', '.join(self._provider.endpoints)}",
+                    line=line,
+                    field="url",
+                    value=request.url,
+                )
+            self.endpoint = self.endpoint or request.url
+            limits = self._provider.limits(self.endpoint)
+        if request.url != self.endpoint:
+            raise InvalidRequest(
+                f"its endpoint is {request.url!r}, the batch is for {self.endpoint!r}: use one batch for each endpoint",
+                line=line,
+                field="url",
+                value=request.url,
+            )
+        self._check_model(body, line)
+        encoded = self._provider.encode_line(f"{self._actor}-{number}", request.url, body)
+        if len(encoded) > limits.max_bytes:
+            raise TooLarge(
+                f"line {line} has {len(encoded)} bytes, more than a whole batch may have ({limits.max_bytes})",
+                limit=limits.max_bytes,
+                size=len(encoded),
+                field="body",
+            )
+        run.names.append(name)
+        run.lines.append(encoded)
+        run.size_bytes += len(encoded)
+        return limits
+
+    def _name(self, custom_id: str | None, number: int) -> str:
+        name = f"req-{number}" if custom_id is None else custom_id
+        if not 1 <= len(name) <= LONGEST_CUSTOM_ID:
+            raise InvalidRequest(
+                f"its custom_id has {len(name)} characters, it may have 1 to {LONGEST_CUSTOM_ID}",
+                line=number + 1,
+                field="custom_id",
+                limit=LONGEST_CUSTOM_ID,
+                value=name,
+            )
+        if name in self._names:
+            raise InvalidRequest(
+                f"its custom_id {name[:80]!r} was used before: give each line its own",
+                line=number + 1,
+                field="custom_id",
+                value=name,
+            )
+        self._names.add(name)
+        return name
+
+    def _body(self, body: Mapping[str, object] | msgspec.Raw, line: int) -> bytes:
+        try:
+            encoded = bytes(body) if isinstance(body, msgspec.Raw) else self._encode(body)
+        except (TypeError, ValueError) as error:
+            raise InvalidRequest(f"its body cannot be written as JSON: {error}", line=line, field="body") from error
+        if not encoded.startswith(b"{"):
+            raise InvalidRequest("its body is not a JSON object", line=line, field="body")
+        return encoded
+
+    def _check_model(self, body: bytes, line: int) -> None:
+        try:
+            named = self._decode_model(body).model
+        except msgspec.MsgspecError as error:
+            raise InvalidRequest(f"its body is not valid JSON: {error}", line=line, field="body") from error
+        if not isinstance(named, str) or not named:
+            raise InvalidRequest("its body names no model", line=line, field="body.model")
+        self.model = self.model or named
+        if named != self.model:
+            raise InvalidRequest(
+                f"its model is {named!r}, the batch is for {self.model!r}: use one batch for each model",
+                line=line,
+                field="body.model",
+                value=named,
+            )
+
+
+def first_difference(before: Sequence[bytes], now: Sequence[bytes]) -> int:
+    """The index of the first line that differs between two runs."""
+    for index, (was, wanted) in enumerate(zip(before, now, strict=False)):
+        if was != wanted:
+            return index
+    return min(len(before), len(now))

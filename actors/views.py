@@ -1,0 +1,325 @@
+"""Views and handles: an operation as applications see it. Waiting for a result is a loop over the log.
+
+A view keeps no actor in memory and holds no result: it reads, and when there is nothing yet it sleeps until a hint says
+that something was committed. The same result comes out in every process, as often as one asks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import trio
+from msgspec import Struct
+
+from perdure.actors.batch.ports import BatchProvider
+from perdure.actors.runtime.aggregate import Aggregate, KindFold
+from perdure.actors.runtime.slot import Told
+from perdure.events.command import Command, Revive
+from perdure.events.errors import (
+    NotFound,
+    OperationCancelled,
+    OperationExpired,
+    OperationFailed,
+    OutcomeUncertain,
+    Timeout,
+)
+from perdure.events.event import Recorded
+from perdure.store.blobs import BlobReader
+from perdure.store.log import LogReader
+from perdure.store.records import ActorRow
+from perdure.store.replay import state_at
+
+R_co = TypeVar("R_co", covariant=True)
+
+Status = Literal["pending", "running", "blocked", "succeeded", "failed", "cancelled", "expired", "uncertain", "parked"]
+ENDED = frozenset({"succeeded", "failed", "cancelled", "expired", "uncertain", "parked"})
+"""Statuses that move on only when somebody acts."""
+
+
+class Progress(Struct, frozen=True):
+    """How far an operation is: `done` of `total` steps (lines of a batch), and why it waits, if it is blocked."""
+
+    status: str
+    done: int
+    total: int
+    note: str = ""
+
+
+class Summary(Struct, frozen=True):
+    """One operation in a list."""
+
+    id: str
+    kind: str
+    key: str | None
+    provider: str
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    progress: Progress
+    tags: Mapping[str, str]
+
+
+class Backing(Protocol):
+    """What a view reads from."""
+
+    @property
+    def log(self) -> LogReader:
+        """The log."""
+        ...
+
+    @property
+    def blobs(self) -> BlobReader:
+        """The blobs beside the log."""
+        ...
+
+    @property
+    def folds(self) -> Sequence[KindFold]:
+        """The kinds that can be folded here."""
+        ...
+
+    @property
+    def providers(self) -> Mapping[str, BatchProvider]:
+        """The providers whose answers can be read here."""
+        ...
+
+    def signal(self, actor: str, item: int | None = None) -> trio.Event:
+        """An event that the next commit of `actor` (that touches `item`) sets; take it before reading."""
+        ...
+
+    def check_open(self) -> None:
+        """Raises `Closed` when nothing more will happen here."""
+        ...
+
+
+class Teller(Backing, Protocol):
+    """What a handle acts through."""
+
+    async def tell(self, row: ActorRow, command: Command) -> Told:
+        """Has the actor judge a command."""
+        ...
+
+
+def moment(at_us: int) -> datetime:
+    """A time of the log as a datetime, UTC."""
+    return datetime.fromtimestamp(at_us / 1_000_000, UTC)
+
+
+def progress_of(row: ActorRow) -> Progress:
+    """The progress that a row tells: "done/total note"."""
+    counts, _, note = row.standing.progress.partition(" ")
+    done, _, total = counts.partition("/")
+    known = done.isdigit() and total.isdigit()
+    return Progress(row.standing.status, int(done) if known else 0, int(total) if known else 0, note)
+
+
+def summary_of(row: ActorRow) -> Summary:
+    """A row as an entry of a list."""
+    return Summary(
+        id=row.actor,
+        kind=row.kind,
+        key=row.key,
+        provider=row.standing.provider,
+        status=row.standing.status,
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
+        progress=progress_of(row),
+        tags=row.standing.tags,
+    )
+
+
+class View(ABC, Generic[R_co]):
+    """An operation, as any process sees it. `status` and `progress` are as of the last look; looking is free."""
+
+    def __init__(self, backing: Backing, row: ActorRow) -> None:
+        self._backing = backing
+        self._row = row
+
+    @property
+    def id(self) -> str:
+        """The operation's id."""
+        return self._row.actor
+
+    @property
+    def kind(self) -> str:
+        """The kind of actor behind it."""
+        return self._row.kind
+
+    @property
+    def key(self) -> str | None:
+        """The caller's key, or None."""
+        return self._row.key
+
+    @property
+    def provider(self) -> str:
+        """The provider's name."""
+        return self._row.standing.provider
+
+    @property
+    def created_at(self) -> datetime:
+        """When its first event happened, UTC."""
+        return moment(self._row.created_at)
+
+    @property
+    def status(self) -> str:
+        """One of `Status`, as of the last look."""
+        return self._row.standing.status
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is, as of the last look."""
+        return progress_of(self._row)
+
+    async def refresh(self) -> str:
+        """Looks again and returns the status."""
+        row = await self._backing.log.row(self.id)
+        if row is None:
+            raise NotFound(f"there is no operation {self.id}", id=self.id)
+        self._row = row
+        return row.standing.status
+
+    async def result(self, *, timeout_s: float | None = None) -> R_co:
+        """The result: the same every time, in every process.
+
+        Raises `OperationFailed`, `OperationCancelled`, `OperationExpired`, `OutcomeUncertain`; `Timeout` after
+        `timeout_s` seconds (the operation goes on); `Closed` when the service stops first.
+        """
+        with trio.move_on_after(float("inf") if timeout_s is None else timeout_s):
+            await self.ended()
+            return await self._result()
+        raise Timeout(
+            f"{self.id} had no result within {timeout_s} s: it goes on; ask again by its id"
+            + (f" or its key {self.key!r}" if self.key else "")
+        )
+
+    async def ended(self) -> str:
+        """Waits until the operation has come to an end, of whatever kind; returns the status. Raises `Closed`."""
+        return await self._until(lambda row: row.standing.status in ENDED)
+
+    async def events(self, *, after: int = 0, follow: bool = True) -> AsyncIterator[Recorded]:
+        """The history after version `after`, then what comes (with `follow`), to the last event of a finished one."""
+        while True:
+            signal = self._backing.signal(self.id)
+            page = await self._backing.log.stream(self.id, after=after)
+            for record in page:
+                yield record
+                after = record.version
+            if page:
+                continue
+            await self.refresh()
+            if not follow or (self._row.standing.terminal and self._row.version <= after):
+                return
+            self._backing.check_open()
+            await signal.wait()
+
+    async def progress_updates(self) -> AsyncIterator[Progress]:
+        """Progress whenever it has changed, the latest only, until the operation has come to an end."""
+        shown: Progress | None = None
+        while True:
+            signal = self._backing.signal(self.id)
+            await self.refresh()
+            if self.progress != shown:
+                shown = self.progress
+                yield shown
+            if self.status in ENDED:
+                return
+            self._backing.check_open()
+            await signal.wait()
+
+    async def state(self, *, at: int | datetime | None = None) -> Any:
+        """The state as folded from the log: now, after version `at`, or at a time. A value of one's own."""
+        return (await self._fold(at)).state
+
+    async def _fold(self, at: int | datetime | None = None) -> Aggregate:
+        version = at if isinstance(at, int) else None
+        time = int(at.timestamp() * 1_000_000) if isinstance(at, datetime) else None
+        _, aggregate = await state_at(self._backing.log, self.id, self._backing.folds, version=version, time=time)
+        folded: Aggregate = aggregate
+        return folded
+
+    async def _until(self, reached: Callable[[ActorRow], bool]) -> str:
+        while True:
+            signal = self._backing.signal(self.id)
+            await self.refresh()
+            if reached(self._row):
+                return self.status
+            self._backing.check_open()
+            await signal.wait()
+
+    async def _result(self) -> R_co:
+        """The value of an ended operation; kinds with a richer one override `_value`."""
+        status = self.status
+        if status == "succeeded":
+            return await self._value()
+        raise await self._failure(status)
+
+    @abstractmethod
+    async def _value(self) -> R_co:
+        """What `result` returns for an operation that succeeded."""
+
+    async def _reason(self) -> str:
+        """Why the operation ended as it did, in one line."""
+        return ""
+
+    async def _failure(self, status: str) -> Exception:
+        reason = await self._reason()
+        if status == "cancelled":
+            return OperationCancelled(f"{self.id} was cancelled{reason and ': ' + reason}", id=self.id)
+        if status == "expired":
+            return OperationExpired(f"{self.id} expired{reason and ': ' + reason}", id=self.id)
+        if status == "uncertain":
+            return OutcomeUncertain(
+                f"whether {self.provider} took {self.id} cannot be told: look there, then resubmit() or cancel()",
+                id=self.id,
+                policy="fail",
+            )
+        if status == "parked":
+            parked = (await self._fold()).supervision.parked
+            reason = f"it is parked after effect {parked.effect!r} failed too often: {parked.error}" if parked else ""
+        return OperationFailed(f"{self.id} failed: {reason or 'no reason is on record'}", id=self.id, cause=reason)
+
+
+class Handle(View[R_co]):
+    """An operation of a running service: a view that can also act."""
+
+    def __init__(self, backing: Teller, row: ActorRow) -> None:
+        super().__init__(backing, row)
+        self._teller = backing
+
+    async def cancel(self, *, wait: bool = False) -> Literal["cancelled", "requested", "too_late"]:
+        """Asks for the end; durable when it returns. What the provider has is cancelled there first.
+
+        With `wait` it returns once the operation has come to its end. Asking again changes nothing.
+        """
+        await self.refresh()
+        if self.status in ("succeeded", "failed", "expired"):
+            return "too_late"
+        told = await self._teller.tell(self._row, self._cancel_command())
+        status = await self.ended() if wait else told.status
+        if status == "cancelled":
+            return "cancelled"
+        return "too_late" if status in ("succeeded", "failed", "expired") else "requested"
+
+    async def resubmit(self) -> None:
+        """Buys again what is uncertain, or revives what is parked: a new attempt, on record. Raises `Rejected`."""
+        await self.refresh()
+        command = Revive() if self.status == "parked" else self._resubmit_command()
+        await self._teller.tell(self._row, command)
+
+    async def resume(self) -> None:
+        """Tries a blocked operation again now: its key or its quota may have changed."""
+        await self._teller.tell(self._row, self._resume_command())
+
+    @abstractmethod
+    def _cancel_command(self) -> Command:
+        """The command that ends the operation."""
+
+    @abstractmethod
+    def _resubmit_command(self) -> Command:
+        """The command that buys again what is in doubt."""
+
+    @abstractmethod
+    def _resume_command(self) -> Command:
+        """The command that tries a blocked operation again."""

@@ -1,0 +1,250 @@
+"""The composition root: where log, blobs, network, providers and actors are wired into a service.
+
+Everything that is opened here is owned by the `async with` that opened it; leaving the block drains and closes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from perdure.actors.batch.batches import BatchDefaults
+from perdure.actors.batch.effects import Batches
+from perdure.actors.batch.ports import BatchProvider, FileProvider
+from perdure.actors.fetch import CredentialMissing
+from perdure.actors.kind import Kind
+from perdure.actors.lane import Lane
+from perdure.actors.provider_file.effects import ProviderFiles
+from perdure.actors.runtime.aggregate import KindFold
+from perdure.actors.runtime.runtime import Runtime, RuntimeLimits
+from perdure.actors.service import Reader, Service
+from perdure.adapters import openai
+from perdure.adapters.config import Config, Env, ProviderConfig
+from perdure.adapters.network import DEFAULT_QUEUES, Endpoint, Engine, EngineSettings, QueueSettings
+from perdure.adapters.network.config import default_queue
+from perdure.events.errors import InvalidRequest, PerdureError, UnknownProvider
+from perdure.events.ids import IdSource, new_id, now_us
+from perdure.store.blobs import BlobReader, BlobStore
+from perdure.store.disk import ThreadDisk
+from perdure.store.sqlite import SqliteLog, open_log, open_reader
+
+logger = logging.getLogger("perdure")
+
+URL_PREFIX: Final = "sqlite:///"
+BLOBS_SUFFIX: Final = "-blobs"
+BLOB_THREADS: Final = 4
+LOCAL_ROOM: Final = 64
+"""Effects that stay in this process and go on at a time: they tell other actors, and are over at once."""
+
+SWEEP_EVERY_S: Final = 86_400.0
+
+
+def path_of(db: str | os.PathLike[str]) -> Path:
+    """The file of a log that is named by a path or a `sqlite:///` URL. Raises `InvalidRequest` for other URLs."""
+    text = os.fspath(db)
+    if text.startswith(URL_PREFIX):
+        return Path(text.removeprefix(URL_PREFIX))
+    if "://" in text:
+        raise InvalidRequest(
+            f"{text.partition('://')[0]}:// logs are not supported: give a path or {URL_PREFIX}…", field="db"
+        )
+    return Path(text)
+
+
+def blobs_beside(path: Path) -> Path:
+    """The folder of the blobs that belong to the log at `path`."""
+    return path.with_name(path.name + BLOBS_SUFFIX)
+
+
+def providers() -> Mapping[str, BatchProvider]:
+    """The providers whose batches perdure speaks, by name."""
+    return {openai.NAME: openai.OpenAIBatches()}
+
+
+def file_providers() -> Mapping[str, FileProvider]:
+    """The providers whose files perdure speaks, by name."""
+    return {openai.NAME: openai.OpenAIFiles()}
+
+
+ACCOUNTS: Final[Mapping[str, tuple[str, str, Callable[[str], dict[str, str]]]]] = {
+    openai.NAME: (openai.BASE_URL, openai.KEY_VARIABLE, openai.authorize),
+}
+"""For each provider: its base URL, the environment variable that usually holds its key, how a key becomes headers."""
+
+
+class Resolver:
+    """Finds where a lane's requests go and the secret that they carry; asked for each attempt, so that a changed
+    variable is used at once."""
+
+    def __init__(self, config: Config, environ: Mapping[str, str] | None = None) -> None:
+        self._config = config
+        self._environ = os.environ if environ is None else environ
+
+    def __call__(self, lane: Lane) -> Endpoint:
+        """The endpoint of a lane. Raises `CredentialMissing`, `UnknownProvider`."""
+        if lane.provider not in ACCOUNTS:
+            raise UnknownProvider(f"no provider is called {lane.provider!r}", field="provider", value=lane.provider)
+        base_url, variable, authorize = ACCOUNTS[lane.provider]
+        settings = self._config.providers.get(lane.provider, ProviderConfig())
+        credentials = settings.credentials or {"default": Env(variable)}
+        credential = credentials.get(lane.credential)
+        if credential is None:
+            raise CredentialMissing(
+                f"{lane.provider} has no credential {lane.credential!r} here: name it in providers.{lane.provider}"
+            )
+        secret = self._environ.get(credential.variable, "") if isinstance(credential, Env) else credential.value
+        if not secret:
+            place = f"set {credential.variable}" if isinstance(credential, Env) else "it is empty"
+            raise CredentialMissing(f"the credential {lane.credential!r} for {lane.provider} is not here: {place}")
+        try:
+            headers = authorize(secret)
+        except PerdureError as error:
+            raise CredentialMissing(str(error)) from error
+        return Endpoint(base_url=(settings.base_url or base_url).rstrip("/"), headers=headers)
+
+
+def kinds_over(log_id: str, network: Engine, blobs: BlobStore) -> list[Kind[Any, Any]]:
+    """All kinds of actor, wired to a log's blobs and to the network."""
+    return [
+        Batches(log_id=log_id, providers=providers(), network=network, blobs=blobs),
+        ProviderFiles(log_id=log_id, providers=file_providers(), network=network, blobs=blobs),
+    ]
+
+
+def folds() -> list[KindFold]:
+    """All kinds as replay and verification see them: folding needs neither a network nor blobs."""
+    return [KindFold(Batches.unwired()), KindFold(ProviderFiles.unwired())]
+
+
+def engine_settings(config: Config) -> EngineSettings:
+    """The network engine's settings: the defaults, with the limits that the configuration sets for a provider."""
+    defaults: dict[tuple[str, str], QueueSettings] = dict(DEFAULT_QUEUES)
+    for name, settings in config.providers.items():
+        if settings.limits is not None:
+            for traffic in ("batch", "files", "live"):
+                defaults[name, traffic] = settings.limits
+    return EngineSettings(defaults=defaults)
+
+
+def open_service(
+    db: str | os.PathLike[str],
+    /,
+    *,
+    config: Config | None = None,
+    wait_for_lock_s: float = 0.0,
+    ids: IdSource = new_id,
+) -> AbstractAsyncContextManager[Service]:
+    """Opens a log, made if it does not exist, and runs everything in it until the block is left.
+
+    One process writes a log at a time: others may `read` it, and a second writer waits up to `wait_for_lock_s` seconds
+    for the first to end. Leaving the block drains and does not wait for unfinished work: the next start goes on with
+    it. An exception or a cancellation skips the grace and keeps only what is in hand.
+
+    Raises `LogLocked`, `LogNewer`, `LogForeign`, `Corrupt`, `DiskFull`, `Unavailable`; nothing was changed then.
+    """
+    return _opened(path_of(db), config or Config.load(), wait_for_lock_s, ids)
+
+
+@asynccontextmanager
+async def _opened(path: Path, config: Config, wait_for_lock_s: float, ids: IdSource) -> AsyncGenerator[Service]:
+    failure: Exception | None = None
+    disk = ThreadDisk(BLOB_THREADS)
+    codecs = [fold.codec for fold in folds()]
+    async with (
+        open_log(path, codecs=codecs, synchronous=config.synchronous, wait_for_lock_s=wait_for_lock_s) as log,
+        BlobStore(blobs_beside(log.path), disk) as blobs,
+        trio.open_nursery() as nursery,
+    ):
+        settings = engine_settings(config)
+        engine = Engine(Resolver(config), settings=settings)
+        await nursery.start(engine.run)
+        limits = RuntimeLimits(
+            mailbox_bytes=config.limits.mailbox_bytes,
+            resident_bytes=config.limits.resident_bytes,
+            stop_s=config.limits.stop_s,
+        )
+        runtime = Runtime(log, kinds_over(log.log_id, engine, blobs), room=_room(settings), clock=now_us, limits=limits)
+        await nursery.start(runtime.run)
+        nursery.start_soon(_sweep_daily, blobs, log)
+        service = Service(
+            runtime,
+            log,
+            blobs,
+            folds(),
+            providers(),
+            ids=ids,
+            defaults=BatchDefaults(polling=config.polling),
+        )
+        try:
+            yield service
+        except Exception as error:
+            failure = error  # raised again below: not from inside the nursery, which would wrap it into a group
+        else:
+            await service.drain(grace_s=config.limits.grace_s, purchase_grace_s=config.limits.purchase_grace_s)
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def run(
+    db: str | os.PathLike[str],
+    /,
+    *,
+    config: Config | None = None,
+    wait_for_lock_s: float = 0.0,
+    task_status: trio.TaskStatus[Service] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """The same as `perdure.open` inside somebody's nursery: `service = await nursery.start(perdure.run, db)`.
+
+    Runs until cancelled.
+    """
+    async with open_service(db, config=config, wait_for_lock_s=wait_for_lock_s) as service:
+        task_status.started(service)
+        await trio.sleep_forever()
+
+
+@asynccontextmanager
+async def read(db: str | os.PathLike[str], /) -> AsyncIterator[Reader]:
+    """Opens a log for reading: no lock, beside any number of others, also beside its writer. Starts nothing.
+
+    Raises `NotFound`, `LogNewer`, `LogForeign`, `Corrupt`.
+    """
+    path = path_of(db)
+    failure: Exception | None = None
+    async with (
+        open_reader(path, codecs=[fold.codec for fold in folds()]) as log,
+        BlobReader(blobs_beside(log.path), ThreadDisk(BLOB_THREADS)) as blobs,
+    ):
+        try:
+            yield Reader(log, blobs, folds(), providers())
+        except Exception as error:
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+def _room(settings: EngineSettings) -> Callable[[Lane], int]:
+    """How many effects of a lane may go on at a time: as many as its queue sends at once."""
+
+    def room(lane: Lane) -> int:
+        if not lane.provider:
+            return LOCAL_ROOM
+        return default_queue(settings.defaults, lane.provider, lane.traffic).concurrency
+
+    return room
+
+
+async def _sweep_daily(blobs: BlobStore, log: SqliteLog) -> None:
+    """Removes blobs that no record names, at the start and once a day. Trouble with it is told and tried again."""
+    while True:
+        try:
+            await blobs.sweep(log.referenced)
+        except PerdureError as error:
+            logger.warning("blobs could not be swept: %s", error)
+        await trio.sleep(SWEEP_EVERY_S)
