@@ -85,8 +85,10 @@ class Simulator:
             arrange=self._arrange,
         )
         openai = OpenAIApp([*files.routes(), *Uploads(world, files).routes(), *batches.routes(), *Live(world).routes()])
-        self.faults = Faults(self.clock, _templates(OPENAI_PREFIX, openai.routes))
+        provided = _templates(OPENAI_PREFIX, openai.routes)
+        self.faults = Faults(self.clock, provided)
         control = Control(world, faults=self.faults, holds=self.holds, traffic=self.traffic, batches=batches)
+        self._routes = [*provided, *_templates("", control.routes())]
         self.app = Gate(
             Starlette(routes=[Mount(OPENAI_PREFIX, app=openai), *control.routes()]),
             clock=self.clock,
@@ -103,6 +105,10 @@ class Simulator:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def routes(self) -> list[tuple[str, str]]:
+        """All routes: the method, and the path with `{name}` for what varies."""
+        return self._routes
 
     def close(self) -> None:
         """Lets go of the directory, and deletes it if it is a temporary one. Nothing may be served any more."""

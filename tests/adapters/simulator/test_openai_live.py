@@ -7,7 +7,7 @@ from base64 import b64decode
 
 import pytest
 
-from tests.adapters.simulator.bench import bench, jsonl
+from tests.adapters.simulator.bench import Bench, bench, jsonl
 
 pytestmark = pytest.mark.trio
 
@@ -127,3 +127,17 @@ async def test_the_seed_decides_every_answer() -> None:
     first, again, other = await play(1), await play(1), await play(2)
     assert first == again
     assert all(one != two for one, two in zip(first, other, strict=True))
+
+
+async def test_the_seed_and_the_request_decide_the_text_and_nothing_else_does() -> None:
+    async def say(b: Bench, prompt: str) -> str:
+        body = await b.ok("POST", "/responses", json={"model": "m", "input": prompt})
+        text: str = body["output"][0]["content"][0]["text"]
+        return text
+
+    async with bench(seed=1) as b:
+        hello, again, other = [await say(b, prompt) for prompt in ("hello", "hello", "hello ")]
+    async with bench(seed=2) as b:
+        strange = await say(b, "hello")
+    assert hello == again
+    assert len({hello[:18], other[:18], strange[:18]}) == 3
