@@ -29,6 +29,19 @@ async def test_an_idle_server_drains_at_once(autojump_clock: MockClock) -> None:
         assert await fresh.rest() == b""
 
 
+async def test_a_head_that_arrives_as_the_drain_begins_is_not_half_served(autojump_clock: MockClock) -> None:
+    """The connection was idle and has been given up: the application does not see the request only to be cancelled."""
+    app = App()
+    reception = Reception(app, LIMITS)
+    async with trio.open_nursery() as nursery:
+        client = connect(nursery, reception)
+        await wait_all_tasks_blocked()
+        await client.send(request("/"))
+        await reception.drain()
+        assert await client.rest() == b""
+    assert app.seen == []
+
+
 async def test_an_answer_in_flight_is_waited_for(autojump_clock: MockClock) -> None:
     """It arrives whole and says that the connection ends; the drain is over then, not at its deadline."""
     app = App()

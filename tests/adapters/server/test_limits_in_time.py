@@ -113,6 +113,27 @@ async def test_a_peer_that_takes_nothing_is_cut_after_send_stall_s(autojump_cloc
     assert isinstance(raised[0], PeerGone)
 
 
+async def test_a_send_that_the_application_gave_up_loses_the_peer(autojump_clock: MockClock) -> None:
+    """Half of a chunk is on its way: nothing can be sent behind it."""
+    raised: list[OSError] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        with trio.move_on_after(1) as scope_:
+            await send({"type": "http.response.body", "body": b"x" * 1000, "more_body": True})
+        assert scope_.cancelled_caught
+        try:
+            await send({"type": "http.response.body", "body": b"y"})
+        except OSError as error:
+            raised.append(error)
+
+    ours, theirs = lockstep_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Reception(app, LIMITS).handle, theirs)
+        await Client(ours).send(request("/"))
+    assert "cut short" in str(raised[0])
+
+
 async def test_a_peer_that_takes_pieces_slowly_is_kept(autojump_clock: MockClock) -> None:
     """Each piece has the whole time: a long answer to a slow peer is no stall."""
     size = 10 * 65536
@@ -132,13 +153,20 @@ async def test_a_peer_that_takes_pieces_slowly_is_kept(autojump_clock: MockClock
         nursery.cancel_scope.cancel()
 
 
-async def test_a_refused_peer_is_lingered_for_and_no_longer(autojump_clock: MockClock) -> None:
-    """After a 400 the server reads on for linger_s, so that the answer is not lost to a reset, and then closes."""
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [(b"garbage\r\n\r\n", 400), (request("/echo", method="POST", headers="Content-Length: 999999999\r\n"), 413)],
+    ids=["head", "body"],
+)
+async def test_a_refused_peer_is_lingered_for_and_no_longer(
+    data: bytes, status: int, autojump_clock: MockClock
+) -> None:
+    """The server reads on for linger_s, so that its answer is not lost to a reset, and then closes."""
     reception = Reception(App(), LIMITS)
     async with trio.open_nursery() as nursery:
         client = connect(nursery, reception)
-        await client.send(b"garbage\r\n\r\n")
-        assert (await client.answer()).status == 400
+        await client.send(data)
+        assert (await client.answer()).status == status
         began_at = trio.current_time()
     assert trio.current_time() - began_at == pytest.approx(1)
 
