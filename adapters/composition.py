@@ -132,7 +132,7 @@ def engine_settings(config: Config) -> EngineSettings:
     return EngineSettings(defaults=defaults)
 
 
-def open_service(
+def open(
     db: str | os.PathLike[str],
     /,
     *,
@@ -204,7 +204,7 @@ async def run(
 
     Runs until cancelled.
     """
-    async with open_service(db, config=config, wait_for_lock_s=wait_for_lock_s) as service:
+    async with open(db, config=config, wait_for_lock_s=wait_for_lock_s) as service:
         task_status.started(service)
         await trio.sleep_forever()
 

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from perdure.actors.views import Progress as Progress
     from perdure.actors.views import Summary as Summary
     from perdure.actors.views import View as View
-    from perdure.adapters.composition import open_service as open
+    from perdure.adapters.composition import open as open
     from perdure.adapters.composition import read as read
     from perdure.adapters.composition import run as run
     from perdure.adapters.config import Config as Config
@@ -85,7 +85,7 @@ _LATER = {
     "Service": ("perdure.actors.service", "Service"),
     "Summary": ("perdure.actors.views", "Summary"),
     "View": ("perdure.actors.views", "View"),
-    "open": ("perdure.adapters.composition", "open_service"),
+    "open": ("perdure.adapters.composition", "open"),
     "read": ("perdure.adapters.composition", "read"),
     "run": ("perdure.adapters.composition", "run"),
 }
