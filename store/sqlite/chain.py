@@ -26,6 +26,15 @@ ChainRecord: TypeAlias = tuple[int, str, str, str, int, str, int, int, str, str,
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def link(previous: bytes, first: int, last: int, at: int, records: Iterable[ChainRecord]) -> bytes:
-    """The hash of a commit: `previous` is the hash before it, `at` its time in µs since 1970 UTC."""
+def link(
+    previous: bytes,
+    first: int,
+    last: int,
+    at: int,
+    records: Iterable[ChainRecord | tuple[str | int | bytes | None, ...]],
+) -> bytes:
+    """The hash of a commit: `previous` is the hash before it, `at` its time in µs since 1970 UTC.
+
+    What was read back from a damaged file may have other types in its fields than a `ChainRecord`.
+    """
     return hashlib.sha256(b"".join((previous, _encode((first, last, at)), *map(_encode, records)))).digest()

@@ -8,7 +8,8 @@ answer is checked afterwards: when a writer has begun meanwhile the answer is th
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -16,7 +17,9 @@ from perdure.events.errors import NotFound, PerdureError, Unavailable
 from perdure.store.sqlite.faults import primary_code, translate
 from perdure.store.sqlite.schema import open_for_reading
 
+R = TypeVar("R")
 T = TypeVar("T")
+Y = TypeVar("Y")
 
 _Stamp: TypeAlias = tuple[int, int, int]
 
@@ -52,6 +55,22 @@ class Connections:
         except sqlite3.Error as error:
             raise self._translate(error) from error
 
+    def iterate(self, read: Callable[[sqlite3.Connection], Generator[Y, None, R]]) -> Generator[Y, None, R]:
+        """Runs a long read on a connection of its own that sees one snapshot from the first step to the last.
+
+        Raises as `use`; `Unavailable` also where a writer began meanwhile on a log that nobody wrote at the start.
+        """
+        try:
+            connection, stamp = self._open()
+            with closing(connection):
+                connection.execute("BEGIN")
+                result = yield from read(connection)
+                if stamp is not None and stamp != self._stamp():
+                    raise Unavailable(f"{self._path}: a writer began while it was read; read again", retry_after_s=0.0)
+                return result
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+
     def close(self) -> None:
         """Closes what is free; what is in use is closed when its call ends."""
         self._closed = True
@@ -64,6 +83,9 @@ class Connections:
             if stamp is None or stamp == self._stamp():
                 return connection, stamp
             connection.close()
+        return self._open()
+
+    def _open(self) -> tuple[sqlite3.Connection, _Stamp | None]:
         if self._wal.exists():
             return open_for_reading(self._path), None
         stamp = self._stamp()

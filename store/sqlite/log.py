@@ -8,7 +8,7 @@ from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, 
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import trio
@@ -28,6 +28,8 @@ from perdure.store.sqlite.lock import RETRY_S, LockFile
 from perdure.store.sqlite.opening import create, judge_file, judge_log, judge_writable, real_path
 from perdure.store.sqlite.reader import READING_THREADS, SqliteReader
 from perdure.store.sqlite.writer import Writer
+
+T = TypeVar("T")
 
 CHECKPOINT_BYTES: Final = 8 << 20
 """Past this much WAL a passive checkpoint runs between two commits' worth of other work: below what makes reads slow,
@@ -118,6 +120,11 @@ class SqliteLog(SqliteReader):
             )
 
         await self._committer.in_writer(work)
+
+    async def maintain(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs `work` on the connection that writes, in a transaction of its own between two groups: for tables that
+        follow the log. Durable on return; raises like `append`."""
+        return await self._committer.in_writer(lambda connection, _: work(connection))
 
     def _tell(self, written: Sequence[tuple[Append, Appended]]) -> None:
         self.changes.committed(append.actor for append, _ in written)

@@ -20,10 +20,12 @@ from perdure.events.errors import NotFound
 from perdure.events.event import Recorded
 from perdure.store.disk import Disk, ThreadDisk
 from perdure.store.records import ActorRow, ItemRow, Stream
+from perdure.store.replay import Foldable
 from perdure.store.sqlite import queries
 from perdure.store.sqlite.changes import Changes
 from perdure.store.sqlite.connections import Connections
 from perdure.store.sqlite.opening import judge_file, judge_log, real_path
+from perdure.store.sqlite.verify import Progress, Verified, verify
 
 T = TypeVar("T")
 
@@ -115,6 +117,20 @@ class SqliteReader:
     async def item_named(self, actor: str, name: str) -> ItemRow | None:
         """See `LogReader.item_named`."""
         return await self.read(partial(queries.item_named, actor=actor, name=name))
+
+    async def verify(
+        self,
+        folds: Iterable[Foldable[Any]] = (),
+        *,
+        kept_head: str | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Verified:
+        """Checks the chain over all commits, folds every actor that `folds` can and compares its rows: see `Verified`.
+
+        `kept_head` is the `head` of an earlier run, kept elsewhere. Appends go on meanwhile and are not looked at.
+        Raises `Unavailable` where a writer began on a log that nobody wrote; run it again.
+        """
+        return await verify(self._connections, folds, kept_head=kept_head, disk=self._reading, progress=progress)
 
     async def follow(self, *, after: int = 0, actor: str | None = None) -> AsyncIterator[Recorded]:
         """See `LogReader.follow`. What was yielded is final: no record appears later at a lower position."""
