@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from perdure.events.codec import Upcaster
 from perdure.events.command import Command
 from perdure.events.event import Event
 from perdure.events.sealed import Sealed
 
 
 class UploadAsked(Event, frozen=True, tag="UploadAsked"):
-    """`owner` wants these blobs, one after the other, to be a file at the provider. `patience_us`: see `AskUpload`."""
+    """Retired, see `UploadOrdered`: it also carried `on_uncertain`, which never applied to a file."""
 
     provider: str
     credential: str
@@ -25,6 +26,42 @@ class UploadAsked(Event, frozen=True, tag="UploadAsked"):
     patience_us: int
     searchable: bool = False
     on_uncertain: str = ""
+
+
+class UploadOrdered(Event, frozen=True, tag="UploadOrdered"):
+    """`owner` wants these blobs, one after the other, to be a file at the provider. `patience_us`: see `AskUpload`.
+
+    No word on uncertainty: a second copy of an input file costs nothing and expires, so doubt only means another try.
+    """
+
+    provider: str
+    credential: str
+    purpose: str
+    segments: Sequence[tuple[str, int]]
+    size_bytes: int
+    owner_kind: str
+    owner: str
+    part: int
+    settle_us: int
+    patience_us: int
+    searchable: bool = False
+
+
+def ordered(event: UploadAsked) -> UploadOrdered:
+    """The upcaster from `UploadAsked`."""
+    return UploadOrdered(
+        provider=event.provider,
+        credential=event.credential,
+        purpose=event.purpose,
+        segments=event.segments,
+        size_bytes=event.size_bytes,
+        owner_kind=event.owner_kind,
+        owner=event.owner,
+        part=event.part,
+        settle_us=event.settle_us,
+        patience_us=event.patience_us,
+        searchable=event.searchable,
+    )
 
 
 class FileUploaded(Event, frozen=True, tag="FileUploaded"):
@@ -71,7 +108,6 @@ class AskUpload(Command, frozen=True):
     settle_us: int
     patience_us: int
     searchable: bool
-    on_uncertain: str
 
 
 class WithdrawUpload(Command, frozen=True):
@@ -110,4 +146,8 @@ class NoteOwnerTold(Command, frozen=True):
     """Report: the owner knows."""
 
 
-PROVIDER_FILE_EVENTS = (UploadAsked, FileUploaded, UploadFailed, UploadWithdrawn, OwnerWarned, OwnerTold)
+PROVIDER_FILE_EVENTS = (UploadOrdered, FileUploaded, UploadFailed, UploadWithdrawn, OwnerWarned, OwnerTold)
+"""The types that are written today."""
+
+PROVIDER_FILE_UPCASTERS: Mapping[type[Event], Upcaster] = {UploadAsked: ordered}
+"""Retired types and what turns them into newer ones."""

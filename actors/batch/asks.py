@@ -41,7 +41,6 @@ class AskForFile(Effect, frozen=True, kw_only=True):
     size_bytes: int
     settle_us: int
     patience_us: int
-    on_uncertain: str
 
 
 class Buy(PurchaseEffect, frozen=True, kw_only=True):
@@ -191,7 +190,6 @@ def _ask_for_file(state: BatchState, opened: BatchOpened, part: PartState) -> As
         size_bytes=part.part.size_bytes,
         settle_us=opened.settle_us,
         patience_us=opened.window_us,
-        on_uncertain=opened.on_uncertain,
     )
 
 

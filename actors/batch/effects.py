@@ -171,7 +171,6 @@ class Batches:
             settle_us=effect.settle_us,
             patience_us=effect.patience_us,
             searchable=self._providers[effect.provider].searchable,
-            on_uncertain=effect.on_uncertain,
         )
         await port.tell(FILE_KIND, file, order)
         await port.report(NoteFileAsked(part=effect.part, file=file))

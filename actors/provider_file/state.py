@@ -19,6 +19,7 @@ from perdure.events.errors import Rejected
 from perdure.events.event import Event
 from perdure.events.provider_file import (
     PROVIDER_FILE_EVENTS,
+    PROVIDER_FILE_UPCASTERS,
     AskUpload,
     FailUpload,
     FileUploaded,
@@ -28,8 +29,8 @@ from perdure.events.provider_file import (
     OwnerTold,
     OwnerWarned,
     ResumeUpload,
-    UploadAsked,
     UploadFailed,
+    UploadOrdered,
     UploadWithdrawn,
     WithdrawUpload,
 )
@@ -40,7 +41,9 @@ from perdure.events.supervision import SUPERVISION_EVENTS
 KIND = "provider_file"
 FOLD = 1
 
-CODEC: Codec[Event] = Codec(KIND, (*PROVIDER_FILE_EVENTS, *PURCHASE_EVENTS, *SUPERVISION_EVENTS))
+CODEC: Codec[Event] = Codec(
+    KIND, (*PROVIDER_FILE_EVENTS, *PURCHASE_EVENTS, *SUPERVISION_EVENTS), PROVIDER_FILE_UPCASTERS
+)
 
 
 class FileState(Struct):
@@ -49,7 +52,7 @@ class FileState(Struct):
     actor: str
     tenant: str
     purchase: Purchase
-    order: UploadAsked | None = None
+    order: UploadOrdered | None = None
     status: str = "new"
     withdrawn: bool = False
     provider_file: str = ""
@@ -63,7 +66,7 @@ class FileState(Struct):
 class UploadEffect(PurchaseEffect, frozen=True, kw_only=True):
     """Put the order's blobs at the provider, or find them there."""
 
-    order: UploadAsked
+    order: UploadOrdered
 
 
 class WarnOwner(Effect, frozen=True, kw_only=True):
@@ -135,7 +138,7 @@ def decide(state: FileState, command: Command, at: int) -> Sequence[Event]:
 
 
 def _asked(state: FileState, command: AskUpload) -> Sequence[Event]:
-    asked = UploadAsked(**{field: getattr(command, field) for field in command.__struct_fields__})
+    asked = UploadOrdered(**{field: getattr(command, field) for field in command.__struct_fields__})
     if state.order is None:
         return (asked,)
     if state.order.segments and list(asked.segments) != list(state.order.segments):
@@ -153,7 +156,7 @@ def _lost(state: FileState, command: LosePurchase) -> Sequence[Event]:
 def evolve(state: FileState, event: Event) -> FileState:
     """Folds one event; never raises."""
     match event:
-        case UploadAsked():
+        case UploadOrdered():
             state.order, state.status = event, "asked"
         case FileUploaded():
             state.purchase.phase = "bought"
@@ -240,6 +243,6 @@ def row(state: FileState) -> Row:
 
 def index(event: Event) -> Index:
     """An order names its blobs."""
-    if isinstance(event, UploadAsked):
+    if isinstance(event, UploadOrdered):
         return Index(references=[digest for digest, _ in event.segments])
     return Index()
