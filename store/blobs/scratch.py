@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import itertools
 import os
+import threading
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -75,34 +76,21 @@ class Draft:
 
 
 class Scratch:
-    """The folder of one writer's drafts. Made when the first draft is."""
+    """The folder of one writer's drafts. Made when the first draft is. Several hops may begin drafts at once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._name = uuid.uuid4().hex
         self._numbers = itertools.count(1)
+        self._opening = threading.Lock()
         self._lock = -1
         self._prepared = False
 
-    def prepare_root(self) -> None:
-        """Makes the root, and its entry in its parent, durable; once for each process. Raises OSError."""
-        if self._prepared:
-            return
-        missing = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
-        for folder in reversed(missing):
-            folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
-            sync_folder(folder.parent)
-        if not missing:
-            # The process that made the root may have died before this sync. Where we may not even open the parent,
-            # somebody else set the root up for us.
-            with suppress(PermissionError):
-                sync_folder(self.root.parent)
-        self._prepared = True
-
     def draft(self, key_id: int) -> Draft:
         """Begins a file. Raises OSError."""
-        if self._lock < 0:
-            self._open()
+        with self._opening:
+            if self._lock < 0:
+                self._open()
         return Draft(self.root / FOLDER_NAME / self._name / str(next(self._numbers)), key_id)
 
     def close(self) -> None:
@@ -133,7 +121,7 @@ class Scratch:
         return removed
 
     def _open(self) -> None:
-        self.prepare_root()
+        self._prepare_root()
         parent = self.root / FOLDER_NAME
         parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
         folder = parent / self._name
@@ -142,6 +130,21 @@ class Scratch:
         if descriptor is None:
             raise OSError(f"{folder} was just made and is locked by another process")
         self._lock = descriptor
+
+    def _prepare_root(self) -> None:
+        """Makes the root, and its entry in its parent, durable; once for each process. Raises OSError."""
+        if self._prepared:
+            return
+        missing = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+            sync_folder(folder.parent)
+        if not missing:
+            # The process that made the root may have died before this sync. Where we may not even open the parent,
+            # somebody else set the root up for us.
+            with suppress(PermissionError):
+                sync_folder(self.root.parent)
+        self._prepared = True
 
 
 def _try_lock(folder: Path) -> int | None:

@@ -139,6 +139,21 @@ async def test_many_tasks_with_the_same_content_get_one_durable_file(tmp_path: P
 
 
 @pytest.mark.trio
+async def test_many_writers_begin_at_the_same_moment(tmp_path: Path) -> None:
+    async with BlobStore(tmp_path, ThreadDisk(threads=8), buffer_bytes=10) as store:
+        found: list[Blob] = []
+
+        async def put(n: int) -> None:
+            found.append(await store.put(pieces(b"%020d" % n, b"%020d" % n)))
+
+        async with trio.open_nursery() as nursery:
+            for n in range(40):
+                nursery.start_soon(put, n)
+        assert await store.verify(blob.digest for blob in found) == []
+        assert len(files(tmp_path)) == 40
+
+
+@pytest.mark.trio
 async def test_all_puts_that_wait_share_one_sync_of_each_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
