@@ -185,6 +185,21 @@ class Ledger:
         head.version = version
         head.updated_at = events[-1].at
 
+    def place(self, actor: str, kind: str, version: int, event: EncodedEvent, standing: Standing) -> int:
+        """Gathers one event at a version of the caller's choice and gives its position.
+
+        Whether the version is taken is judged by the file when it is written (`sqlite3.IntegrityError`).
+        """
+        head = self.head(actor)
+        if head is None:
+            head = self._new_head(actor, kind, "", event.at)
+        highest = head.version if head in self._touched or head.standing is not None else version
+        head.version = version - 1
+        self.add_events(head, (event,), Origin())
+        head.version = max(highest, version)
+        self._touched[head] = standing
+        return self._next_position - 1
+
     def head(self, actor: str) -> Head | None:
         """The head of an actor's stream as gathered so far, or None where there is no such actor."""
         head = self._heads.get(actor)

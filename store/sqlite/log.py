@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -22,12 +21,11 @@ from perdure.store.records import ActorRow, Append, Appended, Standing
 from perdure.store.sqlite import queries, schema
 from perdure.store.sqlite.changes import Changes
 from perdure.store.sqlite.connections import Connections
-from perdure.store.sqlite.faults import translate
 from perdure.store.sqlite.group_commit import QUEUE_BYTES, GroupCommit
+from perdure.store.sqlite.handle import WritingHandle, open_for_writing
 from perdure.store.sqlite.lock import RETRY_S, LockFile
-from perdure.store.sqlite.opening import create, judge_file, judge_log, judge_writable, real_path
+from perdure.store.sqlite.opening import judge_file, judge_writable, real_path
 from perdure.store.sqlite.reader import READING_THREADS, SqliteReader
-from perdure.store.sqlite.writer import Writer
 
 T = TypeVar("T")
 
@@ -41,7 +39,7 @@ class SqliteLog(SqliteReader):
 
     def __init__(
         self,
-        opened: _Opened,
+        opened: WritingHandle,
         connections: Connections,
         writing: Disk,
         reading: Disk,
@@ -162,7 +160,7 @@ async def open_log(
     await writing.run(partial(judge_writable, file))
     lock = await _acquire(file, writing, wait_for_lock_s, since=clock(), address=address)
     try:
-        opened = await writing.run(lambda: _open(file, known, synchronous, clock, ids))
+        opened = await writing.run(lambda: open_for_writing(file, known, synchronous, clock, ids))
         connections = Connections(file)
         try:
             log = SqliteLog(opened, connections, writing, reading, queue_bytes)
@@ -181,31 +179,6 @@ async def open_log(
             await writing.run(lock.release)
 
 
-class _Opened:
-    """The connections of a writing process."""
-
-    def __init__(
-        self, path: Path, log_id: str, connection: sqlite3.Connection, checkpointer: sqlite3.Connection, writer: Writer
-    ) -> None:
-        self.path = path
-        self.log_id = log_id
-        self.writer = writer
-        self._connection = connection
-        self._checkpointer = checkpointer
-
-    def empty_wal(self) -> None:
-        """Moves the WAL into the database file and empties it; does nothing where a reader is in the way."""
-        if self.writer.healthy:
-            with suppress(sqlite3.Error):  # the log is whole with the WAL too, and a later checkpoint tries again
-                self._checkpointer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-    def close(self) -> None:
-        """Closes the connections; the last one to close moves the WAL into the database file, unless commits failed."""
-        self.empty_wal()
-        self._checkpointer.close()
-        self._connection.close()
-
-
 async def _acquire(file: Path, disk: Disk, wait_s: float, *, since: int, address: str) -> LockFile:
     deadline = trio.current_time() + wait_s
     while True:
@@ -216,31 +189,3 @@ async def _acquire(file: Path, disk: Disk, wait_s: float, *, since: int, address
             if left_s <= 0:
                 raise
         await trio.sleep(min(RETRY_S, left_s))
-
-
-def _open(
-    file: Path,
-    codecs: Sequence[Codec[Any]] | None,
-    synchronous: schema.Synchronous,
-    clock: Callable[[], int],
-    ids: IdSource,
-) -> _Opened:
-    if judge_file(file):
-        connections = Connections(file)
-        try:
-            connections.use(lambda connection: judge_log(connection, file, codecs))
-        finally:
-            connections.close()
-    else:
-        create(file, ids("log"), clock())
-    with ExitStack() as undo:
-        try:
-            connection = undo.enter_context(closing(schema.open_writer(file, synchronous)))
-            checkpointer = undo.enter_context(closing(schema.open_checkpointer(file)))
-            log_id = judge_log(connection, file, codecs)
-            writer = Writer(connection, file, clock=clock, build=version("perdure"), synchronous=synchronous)
-            writer.open_fence()
-        except sqlite3.Error as error:
-            raise translate(error, file, "opening the log") from error
-        undo.pop_all()
-    return _Opened(file, log_id, connection, checkpointer, writer)
