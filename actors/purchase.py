@@ -4,6 +4,7 @@
       ^                  |  \\--doubt--> doubtful --+
       +--refused, absent-+------------------------+--lost--> lost
 
+Whatever ends a purchase that was not bought (a final refusal, a cancel) makes it `over`: the kind's fold says so.
 Between intent and outcome a purchase is *owed*: its state asks for an effect with `intended` set, which reconciles
 before anything is bought again. The identity stays the same over all attempts.
 """
@@ -49,6 +50,10 @@ CLOCK_MARGIN_US = 300 * SECOND_US
 """How far a provider's clock may be behind ours: a reconcile reads its list back to the intent minus this."""
 
 BLOCKING = frozenset({"auth", "quota_exceeded", "credential_missing"})
+RECONCILE_PATIENCE_US = 86_400 * SECOND_US
+"""How long a reconcile asks a provider that gives no list before it says that it cannot tell: a batch window, so
+that nobody waits for ever. Until then the purchase stays owed."""
+
 PASSING = frozenset({"rate_limit", "server_error", "not_sent", "conflict"})
 """Refusals that may end by themselves; all others are final."""
 
@@ -82,7 +87,7 @@ class Purchase(Struct):
         attempt = self.attempt
         if isinstance(command, IntendPurchase):
             if command.attempt != attempt or self.phase not in ("open", "intended"):
-                raise Superseded(f"attempt {command.attempt} of {actor} is over: nothing may be sent", field="attempt")
+                raise self.superseded(actor, command.attempt)
             if self.phase == "intended":
                 return ()
             return (PurchaseIntended(ordinal=self.ordinal, attempt=attempt, identity=command.identity, at=at),)
@@ -140,6 +145,15 @@ class Purchase(Struct):
 
     def _reopen(self, attempt: int) -> None:
         self.phase, self.attempt = "open", attempt + 1
+
+    def end(self) -> None:
+        """Nothing more will be bought: it was refused for good, or nobody wants it any more."""
+        if self.phase != "bought":
+            self.phase, self.blocked = "over", ""
+
+    def superseded(self, actor: str, attempt: int) -> Superseded:
+        """What an intent is answered with when nothing may be sent any more."""
+        return Superseded(f"attempt {attempt} of {actor} is over: nothing may be sent", field="attempt")
 
     def effect_id(self) -> str:
         """The id of the effect that the purchase asks for now."""
@@ -229,7 +243,11 @@ async def _reconcile(
     try:
         things = await find(fetch, effect.since - CLOCK_MARGIN_US)
     except FetchError as error:
-        waited_s = (port.now() - effect.since) / SECOND_US
+        waited_us = port.now() - effect.since
+        if waited_us > RECONCILE_PATIENCE_US:
+            await port.report(LosePurchase(ordinal=ordinal, attempt=attempt))
+            return None
+        waited_s = waited_us / SECOND_US
         return Again(max(error.retry_after_s or 0.0, min(60.0, max(0.5, waited_s / 4))))
     if not things:
         await port.report(MissPurchase(ordinal=ordinal, attempt=attempt))

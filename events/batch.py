@@ -165,8 +165,11 @@ class PollRecovered(Event, frozen=True, tag="PollRecovered"):
 class PartEnded(Event, frozen=True, tag="PartEnded"):
     """Nothing more will happen to a part. `sources` is what must be read for its results, in order.
 
-    `code` and `message` say why lines without a result have none.
+    `code` and `message` say why lines without a result have none. `abandoned`: the provider has it and did not end it
+    in time; it is given up here and to be cancelled there.
     """
+
+    schema: ClassVar[int] = 2
 
     part: int
     status: EndStatus
@@ -174,6 +177,7 @@ class PartEnded(Event, frozen=True, tag="PartEnded"):
     message: Sealed[str] = Sealed()
     sources: Sequence[str] = ()
     problems: Sequence[Problem] = ()
+    abandoned: bool = False
 
 
 class ResultsTaken(Event, frozen=True, tag="ResultsTaken"):
@@ -204,9 +208,12 @@ class PartSettled(Event, frozen=True, tag="PartSettled"):
 
 
 class CancelRequested(Event, frozen=True, tag="CancelRequested"):
-    """Somebody, or the deadline, wants the batch to end. What is owed is settled first."""
+    """Somebody, or the deadline, wanted the batch to end at `at` (µs UTC). What is owed is settled first."""
+
+    schema: ClassVar[int] = 2
 
     reason: str
+    at: int = 0
 
 
 class CancelSent(Event, frozen=True, tag="CancelSent"):
@@ -356,7 +363,7 @@ class NoteTrouble(Command, frozen=True):
 
 
 class EndPart(Command, frozen=True):
-    """Report: nothing more will happen to a part at the provider."""
+    """Report: nothing more will happen to a part at the provider, or it was waited for long enough (`abandoned`)."""
 
     part: int
     status: EndStatus
@@ -364,10 +371,14 @@ class EndPart(Command, frozen=True):
     message: str
     sources: Sequence[str] = ()
     problems: Sequence[Problem] = ()
+    abandoned: bool = False
 
 
 class TakeResults(Command, frozen=True):
-    """Report: a run of result lines lies in a durable blob; `behind` was the cursor when it began."""
+    """Report: a run of result lines lies in a durable blob; `behind` was the cursor when it began.
+
+    `numbers`, `offsets` and `lengths` run in step; `failed` are the places in them of error lines.
+    """
 
     part: int
     source: int

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perdure.actors.batch.state import BatchState, PartState, first_poll_us
+from perdure.actors.batch.state import BatchState, PartState, first_poll_us, is_lost, uncertain
 from perdure.actors.kind import Effect
 from perdure.actors.lane import LOCAL, Lane
 from perdure.actors.purchase import BLOCKED_RETRY_US, SECOND_US, PurchaseEffect
 from perdure.events.batch import BatchOpened, PartEnded
+from perdure.events.ids import derived_id
 
 PARTS_AT_A_TIME = 16
 """How many parts are on their way at once; the others wait as numbers in the state."""
@@ -21,6 +22,10 @@ GIVE_UP_MARGIN_US = 3_600 * SECOND_US
 
 CANCEL_PATIENCE_US = 1_200 * SECOND_US
 """How long after a cancel the provider may take to end a batch (OpenAI says up to ten minutes; twice that)."""
+
+
+FILE_ID = "pfile"
+"""The prefix of the ids of the file actors that a batch asks for its parts' files."""
 
 
 class CloseWindow(Effect, frozen=True, kw_only=True):
@@ -52,7 +57,10 @@ class Buy(PurchaseEffect, frozen=True, kw_only=True):
 
 
 class Poll(Effect, frozen=True, kw_only=True):
-    """Ask the provider about a part. Times are µs since 1970 UTC; `every_us` is the interval without a hint."""
+    """Ask the provider about a part. Times are µs since 1970 UTC; `every_us` is the interval without a hint.
+
+    `cancelling`: the batch is wanted to end.
+    """
 
     part: int
     provider: str
@@ -60,7 +68,6 @@ class Poll(Effect, frozen=True, kw_only=True):
     every_us: int
     hint: bool
     troubled_since: int
-    deadline_at: int
     give_up_at: int
     cancelling: bool
 
@@ -106,15 +113,29 @@ def effects(state: BatchState) -> Sequence[Effect]:
     ]
     if state.phase == "finished":
         return asked
-    if opened.deadline_at and not state.cancel:
+    if opened.deadline_at and not state.cancel and not uncertain(state):
         asked.append(ReachDeadline(id="deadline", lane=LOCAL, not_before=opened.deadline_at))
     if state.phase == "collecting":
         if opened.close_at:
             asked.append(CloseWindow(id="close", lane=LOCAL, not_before=opened.close_at))
         return asked
-    for part in [part for part in state.parts if part.phase != "settled"][:PARTS_AT_A_TIME]:
+    for part in _under_way(state.parts):
         asked.extend(_of_part(state, opened, part, lane))
     return asked
+
+
+def _under_way(parts: Sequence[PartState]) -> Sequence[PartState]:
+    """The parts whose turn it is: all that owe a purchase, whatever is before them, then in order, begun ones first.
+
+    Parts in doubt wait for somebody and hold nobody's place.
+    """
+    moving = [part for part in parts if part.phase != "settled" and not is_lost(part)]
+    if len(moving) <= PARTS_AT_A_TIME:
+        return moving
+    owing = [part for part in moving if part.purchase.owed]
+    begun = [part for part in moving if part.phase != "closed" and not part.purchase.owed]
+    waiting = [part for part in moving if part.phase == "closed"]
+    return [*owing, *[*begun, *waiting][: max(0, PARTS_AT_A_TIME - len(owing))]]
 
 
 def _of_part(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane) -> Sequence[Effect]:
@@ -171,7 +192,7 @@ def _of_part(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane
                 source=part.source,
                 cursor=part.cursor,
                 troubled_since=part.troubled_since,
-                withdraw=part.file if not part.provider_file else "",
+                withdraw="" if part.provider_file else part.file or derived_id(FILE_ID, state.actor, part.number),
             ),
         )
     return ()
@@ -198,8 +219,9 @@ def _poll(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane) -
     first = opened.first_poll_us or (part.hint_us if opened.hint else 0) or first_poll_us(lines)
     give_up_at = part.submitted_at + opened.window_us + GIVE_UP_MARGIN_US
     not_before = 0 if part.cancel_sent_at else part.submitted_at + first
-    if part.cancel_sent_at:
-        give_up_at = min(give_up_at, part.cancel_sent_at + CANCEL_PATIENCE_US)
+    cancelled_at = part.cancel_sent_at or state.cancel_at
+    if cancelled_at:
+        give_up_at = min(give_up_at, cancelled_at + CANCEL_PATIENCE_US)
     if part.blocked:
         not_before = max(not_before, part.troubled_since + BLOCKED_RETRY_US)
     cancelling = "/cancelling" if part.cancel_sent_at else ""
@@ -213,7 +235,6 @@ def _poll(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane) -
         every_us=opened.every_us,
         hint=opened.hint,
         troubled_since=part.troubled_since,
-        deadline_at=opened.deadline_at,
         give_up_at=give_up_at,
-        cancelling=bool(part.cancel_sent_at),
+        cancelling=bool(state.cancel),
     )

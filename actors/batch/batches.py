@@ -6,8 +6,10 @@ A job larger than the provider takes in one batch becomes several parts and stay
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from typing import get_args
 
+import trio
 from msgspec import Struct
 
 from perdure.actors.batch.decide import difference
@@ -18,7 +20,7 @@ from perdure.actors.batch.views import BatchHandle, Order
 from perdure.actors.purchase import SECOND_US
 from perdure.actors.runtime.runtime import Runtime
 from perdure.events.batch import CloseBatch, CollectLines, DiscardBatch, OpenBatch, ResumeBatch
-from perdure.events.errors import InvalidRequest, KeyConflict, NotFound, Rejected, UnknownProvider
+from perdure.events.errors import InvalidRequest, KeyConflict, NotFound, PerdureError, Rejected, UnknownProvider
 from perdure.events.ids import IdSource
 from perdure.events.keys import check_key
 from perdure.events.purchase import OnUncertain
@@ -26,6 +28,9 @@ from perdure.events.requests import Line
 from perdure.store.blobs import BlobStore
 from perdure.store.log import LogReader
 from perdure.store.records import ActorRow, KeyTaken
+
+FORGET_S = 1.0
+"""How long a cancelled `submit` may take to write down that its batch is given up."""
 
 LINE_COMMAND_BYTES = 64
 """What a collected line counts for in its batch's mailbox: its name and its place."""
@@ -42,6 +47,10 @@ class Polling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     first_s: float | None = None
     every_s: float | None = None
 
+
+SHORTEST_POLL_S, LONGEST_POLL_S = 0.01, 86_400.0
+"""The bounds of what `Polling` may say, in seconds: a hundredth, so that no loop goes round without a pause, and a
+provider's whole window."""
 
 EVERY_S = 30.0
 """The default interval between polls (the seed's; media contract, section 4.3)."""
@@ -113,7 +122,14 @@ class Batches:
             raise InvalidRequest(
                 f"deadline_s is {deadline_s}: give seconds from now, above zero", field="deadline_s", value=deadline_s
             )
+        if on_uncertain not in get_args(OnUncertain):
+            raise InvalidRequest(
+                f"on_uncertain is {on_uncertain!r}: one of {', '.join(get_args(OnUncertain))}",
+                field="on_uncertain",
+                value=on_uncertain,
+            )
         polling = polling or self._defaults.polling
+        _check_polling(polling)
         order = _Order(
             adapter=adapter,
             key=None if key is None else check_key(key),
@@ -170,7 +186,7 @@ class Batches:
     async def _begin(self, actor: str, order: _Order, requests: Requests) -> BatchHandle:
         """Collects `requests` into a new batch, or into one that was cut off while it was collected."""
         intake = Intake(order.adapter, actor, order.endpoint)
-        opened = False
+        opened = closed = False
         try:
             async with aclosing(intake.runs(requests)) as runs:
                 async for run in runs:
@@ -183,13 +199,23 @@ class Batches:
                     "the batch has no lines: give it at least one request", field="requests", limit=1, value=0
                 )
             await self._tell(actor, CloseBatch())
+            closed = True
         except KeyTaken as taken:
             return await self._resume(taken.actor, order, requests)
         except Rejected as rejected:
             if opened:
                 await self._tell(actor, DiscardBatch(reason=str(rejected)))
+                closed = True
             raise
+        finally:
+            if opened and not closed and order.key is None:
+                await self._forget(actor)
         return await self._handle_of(actor)
+
+    async def _forget(self, actor: str) -> None:
+        """Gives up a batch that was cut off while it was read and that nobody can name again: it has no key."""
+        with trio.move_on_after(FORGET_S, shield=True), suppress(PerdureError):
+            await self._tell(actor, DiscardBatch(reason="its requests could not be read to their end"))
 
     async def _open(self, actor: str, order: _Order, intake: Intake) -> None:
         await self._tell(actor, order.command(intake.endpoint, intake.model), key=order.key)
@@ -266,6 +292,18 @@ class Batches:
         return self._handle(row)
 
 
+def _check_polling(polling: Polling) -> None:
+    """Raises `InvalidRequest` for waits that would ask the provider without a pause, or never."""
+    for name, value, least in (("first_s", polling.first_s, 0.0), ("every_s", polling.every_s, SHORTEST_POLL_S)):
+        if value is not None and not least <= value < LONGEST_POLL_S:
+            raise InvalidRequest(
+                f"polling.{name} is {value}: give seconds from {least:g} to {LONGEST_POLL_S:g}",
+                field=f"polling.{name}",
+                limit=least,
+                value=value,
+            )
+
+
 class _Order(Struct, frozen=True, kw_only=True):
     """What one call of `submit` asks for."""
 
@@ -293,7 +331,7 @@ class _Order(Struct, frozen=True, kw_only=True):
             settle_us=int(self.adapter.settle_s * SECOND_US),
             every_us=int(every_s * SECOND_US),
             searchable=self.adapter.searchable,
-            first_poll_us=int((self.polling.first_s or 0) * SECOND_US),
+            first_poll_us=0 if self.polling.first_s is None else max(1, int(self.polling.first_s * SECOND_US)),
             hint=self.polling.every_s is None,
             on_uncertain=self.on_uncertain,
             deadline_us=self.deadline_us,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from perdure.actors.batch.state import BatchState, Chunk, PartState, overall
+from perdure.actors.batch.state import BatchState, Chunk, PartState, is_lost, overall
 from perdure.events.batch import (
     BatchClosed,
     BatchDiscarded,
@@ -24,6 +24,7 @@ from perdure.events.batch import (
     DiscardBatch,
     DuplicateCancelled,
     EndPart,
+    EndStatus,
     FileAsked,
     FileBlocked,
     FileFailed,
@@ -58,6 +59,7 @@ from perdure.events.errors import InvalidRequest, Rejected, TooLarge
 from perdure.events.event import Event
 from perdure.events.purchase import (
     DuplicatePurchase,
+    IntendPurchase,
     LosePurchase,
     MissPurchase,
     NoteDuplicate,
@@ -69,6 +71,7 @@ from perdure.events.purchase import (
 from perdure.events.sealed import plain
 
 CANCELLED_TEXT = "the batch was cancelled before this line was sent"
+UNCERTAIN_TEXT = "the batch was given up; whether the provider had taken this line cannot be told"
 DEADLINE_TEXT = "the deadline passed before this line was sent"
 
 
@@ -80,17 +83,17 @@ def decide(state: BatchState, command: Command, at: int) -> Sequence[Event]:
         case CollectLines():
             return _collect(state, command)
         case CloseBatch():
-            return _close(state)
+            return _close(state, at)
         case DiscardBatch():
             return (BatchDiscarded(reason=plain(command.reason)),) if state.phase == "collecting" else ()
         case CancelBatch():
-            return _cancel(state, command)
+            return _cancel(state, command, at)
         case ResumeBatch():
             return _resume(state)
         case ResubmitBatch():
             return _resubmit(state)
         case Orphan(report=NoteSubmitted() as report):
-            return _orphaned(state, report)
+            return _orphaned(state, report, at)
         case NoteDuplicateCancelled():
             known = command.provider_batch in state.unwanted
             return (DuplicateCancelled(provider_batch=command.provider_batch),) if known else ()
@@ -153,6 +156,8 @@ def _collect(state: BatchState, command: CollectLines) -> Sequence[Event]:
         raise Rejected(f"{state.actor} is closed: no line can be added", field="batch")
     if command.first != state.lines:
         raise Rejected(f"{state.actor} expects line {state.lines} next, not {command.first}", field="first")
+    if not command.lengths or len(command.names) != len(command.lengths):
+        raise Rejected(f"a run has a name for each of its lines, and a line at least: {state.actor}", field="names")
     size_bytes = sum(command.lengths)
     if len(command.lengths) > opened.max_lines or size_bytes > opened.max_bytes:
         raise TooLarge(
@@ -169,15 +174,17 @@ def _collect(state: BatchState, command: CollectLines) -> Sequence[Event]:
     return (collected,)
 
 
-def _close(state: BatchState) -> Sequence[Event]:
+def _close(state: BatchState, at: int) -> Sequence[Event]:
+    opened = state.opened
+    if opened is None:
+        raise Rejected(f"{state.actor} is not open: there is nothing to close", field="batch")
     if state.phase != "collecting":
-        if state.opened is None:
-            raise Rejected(f"{state.actor} is not open: there is nothing to close", field="batch")
         return ()
-    if not state.lines:
-        raise InvalidRequest("the batch has no lines: give it at least one request", field="lines", limit=1, value=0)
-    assert state.opened is not None
-    return (BatchClosed(lines=state.lines, parts=_split(state.opened, state.chunks)),)
+    if state.lines:
+        return (BatchClosed(lines=state.lines, parts=_split(opened, state.chunks)),)
+    if opened.close_at and at >= opened.close_at:
+        return (BatchDiscarded(reason=plain("its window closed before any line came")),)
+    raise InvalidRequest("the batch has no lines: give it at least one request", field="lines", limit=1, value=0)
 
 
 def _split(opened: BatchOpened, chunks: Sequence[Chunk]) -> list[Part]:
@@ -198,27 +205,30 @@ def _split(opened: BatchOpened, chunks: Sequence[Chunk]) -> list[Part]:
 # ---------------------------------------------------------------- cancel, resume, resubmit
 
 
-def _cancel(state: BatchState, command: CancelBatch) -> Sequence[Event]:
+def _cancel(state: BatchState, command: CancelBatch, at: int) -> Sequence[Event]:
     if state.phase in ("discarded", "finished") or state.cancel:
         return ()
     if state.phase == "new":
         raise Rejected(f"{state.actor} does not exist: there is nothing to cancel", field="batch")
-    requested = CancelRequested(reason=command.reason)
+    requested = CancelRequested(reason=command.reason, at=at)
     if state.phase == "collecting":
         return (requested, BatchDiscarded(reason=plain(f"cancelled by the {command.reason}")))
     unsent = [part for part in state.parts if part.phase in ("closed", "filing", "ready") and not part.purchase.owed]
-    return (requested, *(_unsent(part, command.reason) for part in unsent))
+    end = {part.number: _in_doubt if is_lost(part) else _not_bought for part in unsent}
+    return (requested, *(end[part.number](part, command.reason) for part in unsent))
 
 
-def _unsent(part: PartState, reason: str) -> PartEnded:
-    """A part that was never sent and never will be."""
-    late = reason == "deadline"
-    return PartEnded(
-        part=part.number,
-        status="expired" if late else "cancelled",
-        code="batch_expired" if late else "batch_cancelled",
-        message=plain(DEADLINE_TEXT if late else CANCELLED_TEXT),
-    )
+def _not_bought(part: PartState, reason: str) -> PartEnded:
+    """The end of a part that was never sent and never will be."""
+    if reason == "deadline":
+        return PartEnded(part=part.number, status="expired", code="batch_expired", message=plain(DEADLINE_TEXT))
+    return PartEnded(part=part.number, status="cancelled", code="batch_cancelled", message=plain(CANCELLED_TEXT))
+
+
+def _in_doubt(part: PartState, reason: str) -> PartEnded:
+    """The end of a part of which it cannot be told whether it was sent."""
+    status: EndStatus = "expired" if reason == "deadline" else "cancelled"
+    return PartEnded(part=part.number, status=status, code="batch_uncertain", message=plain(UNCERTAIN_TEXT))
 
 
 def _resume(state: BatchState) -> Sequence[Event]:
@@ -226,7 +236,7 @@ def _resume(state: BatchState) -> Sequence[Event]:
     for part in state.parts:
         if part.phase == "ready" and part.purchase.phase == "open" and part.purchase.blocked:
             events.append(PurchaseResumed(ordinal=part.number, attempt=part.purchase.attempt))
-        elif part.blocked and part.phase == "filing":
+        elif part.blocked and part.phase in ("closed", "filing"):
             events.append(FileResumeAsked(part=part.number))
         elif part.blocked:
             events.append(PollRecovered(part=part.number))
@@ -240,11 +250,15 @@ def _resubmit(state: BatchState) -> Sequence[Event]:
     return [PurchaseResubmitted(ordinal=part.number, attempt=part.purchase.attempt, policy="caller") for part in lost]
 
 
-def _orphaned(state: BatchState, report: NoteSubmitted) -> Sequence[Event]:
-    """A purchase that nobody asks for any more: cancel it at the provider."""
-    known = {part.provider_batch for part in state.parts} | set(state.unwanted)
-    if report.provider_batch in known:
+def _orphaned(state: BatchState, report: NoteSubmitted, at: int) -> Sequence[Event]:
+    """A purchase that nobody asks for now: adopted while its part has none and tries for none, else to be cancelled."""
+    if report.provider_batch in {*(part.provider_batch for part in state.parts), *state.unwanted}:
         return ()
+    part = state.parts[report.part] if 0 <= report.part < len(state.parts) else None
+    if part is not None and part.phase == "ready":
+        purchase = part.purchase
+        if purchase.phase in ("open", "lost") or report.attempt == purchase.attempt:
+            return (_adopted(part, report, at),)
     return (DuplicatePurchase(ordinal=report.part, provider_id=report.provider_batch),)
 
 
@@ -264,7 +278,7 @@ def _decide_part(state: BatchState, command: Command, at: int) -> Sequence[Event
                 return ()
             return (FileReady(part=number, provider_file=command.provider_file),)
         case FileBlocked():
-            if part.phase != "filing" or part.blocked:
+            if part.phase not in ("closed", "filing") or part.blocked:
                 return ()
             return (FileTroubled(part=number, error=command.error, at=at),)
         case NoteFileResumed():
@@ -282,7 +296,8 @@ def _decide_part(state: BatchState, command: Command, at: int) -> Sequence[Event
                 return ()
             return (PollTroubled(part=number, error=command.error, at=at, blocked=command.blocked),)
         case NoteCancelSent():
-            return (CancelSent(part=number, at=at),) if not part.cancel_sent_at else ()
+            sent = part.phase != "submitted" or part.cancel_sent_at
+            return () if sent else (CancelSent(part=number, at=at),)
         case EndPart():
             return _end(part, command)
         case TakeResults():
@@ -295,39 +310,47 @@ def _decide_part(state: BatchState, command: Command, at: int) -> Sequence[Event
 
 def _purchase(state: BatchState, part: PartState, command: Command, at: int) -> Sequence[Event]:
     assert state.opened is not None
-    if part.phase != "ready":
-        return ()
     purchase = part.purchase
+    if part.phase != "ready":
+        if isinstance(command, IntendPurchase):
+            raise purchase.superseded(state.actor, command.attempt)
+        return ()
     if isinstance(command, NoteDuplicate) and command.provider_id in (*state.unwanted, part.provider_batch):
         return ()
     if isinstance(command, LosePurchase):
         if command.attempt != purchase.attempt or not purchase.owed:
             return ()
-        if state.opened.on_uncertain == "resubmit" and not state.cancel:
+        lost = PurchaseLost(ordinal=part.number, attempt=purchase.attempt)
+        if state.cancel:
+            return (lost, _in_doubt(part, state.cancel))
+        if state.opened.on_uncertain == "resubmit":
             return (PurchaseResubmitted(ordinal=part.number, attempt=purchase.attempt, policy="resubmit"),)
-        return (PurchaseLost(ordinal=part.number, attempt=purchase.attempt),)
+        return (lost,)
     events = purchase.decide(state.actor, command, at, patience_us=state.opened.window_us)
     if events is None:
         assert isinstance(command, RefusePurchase)
         return (PartEnded(part=part.number, status="failed", code=command.kind, message=plain(command.message)),)
     reopened = bool(events) and isinstance(command, (RefusePurchase, MissPurchase))
     if reopened and state.cancel:
-        return (*events, _unsent(part, state.cancel))
+        return (*events, _not_bought(part, state.cancel))
     return events
 
 
 def _submitted(part: PartState, command: NoteSubmitted, at: int) -> Sequence[Event]:
     if part.phase != "ready" or command.attempt != part.purchase.attempt:
         return ()
-    return (
-        BatchSubmitted(
-            part=part.number,
-            attempt=command.attempt,
-            provider_batch=command.provider_batch,
-            at=at,
-            hint_us=command.hint_us,
-            reconciled=command.reconciled,
-        ),
+    return (_adopted(part, command, at),)
+
+
+def _adopted(part: PartState, report: NoteSubmitted, at: int) -> BatchSubmitted:
+    """The part is the provider's from here on."""
+    return BatchSubmitted(
+        part=part.number,
+        attempt=report.attempt,
+        provider_batch=report.provider_batch,
+        at=at,
+        hint_us=report.hint_us,
+        reconciled=report.reconciled,
     )
 
 
@@ -362,22 +385,27 @@ def _end(part: PartState, command: EndPart) -> Sequence[Event]:
             message=plain(command.message),
             sources=command.sources,
             problems=command.problems,
+            abandoned=command.abandoned,
         ),
     )
 
 
 def _take(state: BatchState, part: PartState, command: TakeResults) -> Sequence[Event]:
     """Takes in a run of results: the first answer to a line counts, later ones and foreign ones are only counted."""
+    if not len(command.numbers) == len(command.offsets) == len(command.lengths):
+        raise Rejected(f"a run of results for {state.actor} is not whole", field="numbers")
     expected = part.cursor if command.source == part.source else 0
     if part.phase != "ended" or command.source < part.source or command.behind != expected:
         return ()
     numbers: list[int] = []
     offsets: list[int] = []
     lengths: list[int] = []
-    seen: set[int] = set()
+    failed: list[int] = []
+    errors, seen = set(command.failed), set[int]()
     foreign, duplicate = command.foreign, 0
     first, last = part.part.first, part.part.last
-    for number, offset, length in zip(command.numbers, command.offsets, command.lengths, strict=True):
+    rows = zip(command.numbers, command.offsets, command.lengths, strict=True)
+    for place, (number, offset, length) in enumerate(rows):
         if not first <= number <= last:
             foreign += 1
         elif number in seen or state.is_settled(number):
@@ -387,6 +415,8 @@ def _take(state: BatchState, part: PartState, command: TakeResults) -> Sequence[
             numbers.append(number)
             offsets.append(offset)
             lengths.append(length)
+            if place in errors:
+                failed.append(number)
     return (
         ResultsTaken(
             part=part.number,
@@ -396,7 +426,7 @@ def _take(state: BatchState, part: PartState, command: TakeResults) -> Sequence[
             numbers=numbers,
             offsets=offsets,
             lengths=lengths,
-            failed=[number for number in command.failed if number in seen],
+            failed=failed,
             extra=foreign,
             duplicate=duplicate,
             unreadable=command.unreadable,
@@ -409,12 +439,17 @@ def _settle(state: BatchState, part: PartState, command: SettlePart) -> Sequence
     if part.phase != "ended" or part.end is None:
         return ()
     ranges = state.open_ranges(part.part)
-    own = {number: place for number, place in command.own.items() if not state.is_settled(number)}
+    first, last = part.part.first, part.part.last
+    own = {
+        number: place
+        for number, place in command.own.items()
+        if first <= number <= last and not state.is_settled(number)
+    }
     settlements = [
         Settlement(command.code, ((number, number),), command.blob, offset, length)
         for number, (offset, length) in sorted(own.items())
     ]
-    rest = _without(ranges, own.keys())
+    rest = _without(ranges, own)
     if rest:
         settlements.append(Settlement(command.code, rest, command.blob, command.offset, command.length))
     settled = PartSettled(part=part.number, settlements=settlements)
@@ -427,16 +462,17 @@ def _settle(state: BatchState, part: PartState, command: SettlePart) -> Sequence
 
 
 def _without(ranges: Sequence[tuple[int, int]], numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """`ranges` without some single numbers."""
+    """`ranges`, which are in order, without some single numbers: one pass over both."""
     rest: list[tuple[int, int]] = []
     holes = sorted(numbers)
+    place = 0
     for first, last in ranges:
         start = first
-        for hole in holes:
-            if start <= hole <= last:
-                if hole > start:
-                    rest.append((start, hole - 1))
-                start = hole + 1
+        while place < len(holes) and holes[place] <= last:
+            if holes[place] > start:
+                rest.append((start, holes[place] - 1))
+            start = max(start, holes[place] + 1)
+            place += 1
         if start <= last:
             rest.append((start, last))
     return rest

@@ -10,6 +10,7 @@ import msgspec
 from perdure.actors.batch import asks
 from perdure.actors.batch import state as pure
 from perdure.actors.batch.asks import (
+    FILE_ID,
     AskForFile,
     Buy,
     Cancel,
@@ -25,7 +26,7 @@ from perdure.actors.batch.state import CODEC, FOLD, KIND, BatchState
 from perdure.actors.fetch import CredentialMissing, Fetch, FetchError, Network, Refused
 from perdure.actors.kind import Again, Effect, Index, Port, Row
 from perdure.actors.nowhere import Nowhere
-from perdure.actors.purchase import BLOCKING, SECOND_US, jitter, perform_purchase
+from perdure.actors.purchase import BLOCKING, PASSING, SECOND_US, jitter, perform_purchase
 from perdure.events.batch import (
     CancelBatch,
     CloseBatch,
@@ -52,6 +53,12 @@ from perdure.events.sealed import plain
 RUN_LINES = 1_000
 RUN_BYTES = 4_000_000
 """Results enter the log in runs of at most this many lines and about this many bytes."""
+
+COLLECT_PATIENCE_US = 86_400 * SECOND_US
+"""How long results that cannot be read are asked for again before their lines end without them."""
+
+_LONGEST_NUMBER = 12
+"""Digits of a line's number; more than any batch will have."""
 
 FILE_KIND = "provider_file"
 FILE_PURPOSE = "batch"
@@ -158,7 +165,7 @@ class Batches:
     # ------------------------------------------------------------------ towards the provider
 
     async def _ask_for_file(self, effect: AskForFile, port: Port) -> None:
-        file = derived_id("pfile", port.actor, effect.part)
+        file = derived_id(FILE_ID, port.actor, effect.part)
         order = AskUpload(
             provider=effect.provider,
             credential=effect.credential,
@@ -207,7 +214,7 @@ class Batches:
         except FetchError as error:
             gone = isinstance(error, Refused) and error.kind in ("not_found", "conflict", "invalid_request")
             if not gone:
-                return Again(error.retry_after_s or 5.0)
+                return Again(max(error.retry_after_s or 0.0, 60.0 if _is_blocking(error) else 5.0))
         if effect.part < 0:
             await port.report(NoteDuplicateCancelled(provider_batch=effect.provider_batch))
         else:
@@ -236,7 +243,7 @@ class Batches:
         )
         now = port.now()
         if now > effect.give_up_at:
-            await port.report(_give_up(effect.part, seen.sources))
+            await port.report(_give_up(effect, seen.sources))
             return None
         wait_s = effect.every_us / SECOND_US * jitter(port.actor, effect.id)
         if effect.hint and seen.poll_after_s:
@@ -245,11 +252,10 @@ class Batches:
 
     async def _trouble(self, effect: Poll | Collect, port: Port, error: FetchError) -> Again | None:
         """Asking failed: the first time it is an event; then it is tried again, ever more slowly, up to a minute."""
-        blocked = isinstance(error, CredentialMissing) or (isinstance(error, Refused) and error.kind in BLOCKING)
-        await port.report(NoteTrouble(part=effect.part, error=str(error), blocked=blocked))
+        await port.report(NoteTrouble(part=effect.part, error=str(error), blocked=_is_blocking(error)))
         now = port.now()
         if isinstance(effect, Poll) and now > effect.give_up_at:
-            await port.report(_give_up(effect.part, ()))
+            await port.report(_give_up(effect, ()))
             return None
         troubled_s = (now - effect.troubled_since) / SECOND_US if effect.troubled_since else 0.0
         return Again(max(error.retry_after_s or 0.0, min(60.0, max(0.5, troubled_s / 2))))
@@ -260,14 +266,16 @@ class Batches:
         if effect.withdraw:
             await port.tell(FILE_KIND, effect.withdraw, WithdrawUpload())
         fetch = self._network.bind(effect.lane, trace=port.trace)
+        unread = ""
         for source in range(effect.source, len(effect.end.sources)):
             behind = effect.cursor if source == effect.source else 0
             try:
                 await self._take(effect, port, fetch, source, behind)
             except FetchError as error:
-                if not (isinstance(error, Refused) and error.kind == "not_found"):
+                if not _is_gone(effect, error, port.now()):
                     return await self._trouble(effect, port, error)
-        await self._settle(effect, port)
+                unread += f"; {effect.end.sources[source]} could not be read: {error}"
+        await self._settle(effect, port, unread)
         return None
 
     async def _take(self, effect: Collect, port: Port, fetch: Fetch, source: int, behind: int) -> None:
@@ -305,11 +313,12 @@ class Batches:
         finally:
             self._blobs.release(blob.digest)
 
-    async def _settle(self, effect: Collect, port: Port) -> None:
-        """Writes what the lines without a result will say, and settles the part."""
+    async def _settle(self, effect: Collect, port: Port, unread: str) -> None:
+        """Writes what the lines without a result will say, and settles the part. `unread`: which sources are gone."""
         end = effect.end
         opened = end.message.open()
-        texts = [msgspec.json.encode(LineError(code=end.code, message=opened if isinstance(opened, str) else ""))]
+        message = (opened if isinstance(opened, str) else "") + unread
+        texts = [msgspec.json.encode(LineError(code=end.code, message=message))]
         own: dict[int, tuple[int, int]] = {}
         offset = len(texts[0])
         for problem in end.problems:
@@ -367,17 +376,43 @@ class _Run:
             self.unreadable += 1
             return
         identifier = line.line_id
-        number = identifier[len(prefix) :] if identifier.startswith(prefix) else ""
-        if not (number.isascii() and number.isdigit()):
+        number = line_number(identifier[len(prefix) :]) if identifier.startswith(prefix) else None
+        if number is None:
             self.foreign += 1
             return
-        self.numbers.append(int(number))
+        if not line.ok:
+            self.failed.append(len(self.numbers))
+        self.numbers.append(number)
         self.offsets.append(self.size_bytes)
         self.lengths.append(len(raw))
         self.lines.append(raw)
         self.size_bytes += len(raw) + 1
-        if not line.ok:
-            self.failed.append(int(number))
+
+
+def line_number(text: str) -> int | None:
+    """The number that `text` is, if it is written as we write numbers; None otherwise."""
+    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER) or (text[0] == "0" and text != "0"):
+        return None
+    return int(text)
+
+
+def _is_blocking(error: FetchError) -> bool:
+    """Whether somebody must mend a key or a quota first."""
+    return isinstance(error, CredentialMissing) or (isinstance(error, Refused) and error.kind in BLOCKING)
+
+
+def _is_gone(effect: Collect, error: FetchError, now: int) -> bool:
+    """Whether a source of results will never be read: the provider says so, or it failed for `COLLECT_PATIENCE_US`.
+
+    A refused key or an exhausted quota is neither: the results are there and paid for.
+    """
+    if _is_blocking(error):
+        return False
+    if isinstance(error, Refused):
+        useless = (error.status or 0) < 300 and not error.retryable
+        if useless or error.kind not in PASSING:
+            return True
+    return bool(effect.troubled_since) and now - effect.troubled_since > COLLECT_PATIENCE_US
 
 
 def _end(part: int, status: EndStatus, seen: ProviderBatch) -> EndPart:
@@ -397,11 +432,18 @@ def _end(part: int, status: EndStatus, seen: ProviderBatch) -> EndPart:
     )
 
 
-def _give_up(part: int, sources: Sequence[str]) -> EndPart:
+def _give_up(effect: Poll, sources: Sequence[str]) -> EndPart:
+    """The provider ends neither by itself nor when told to: the part ends here, and is left to be cancelled there."""
+    status: EndStatus = "cancelled" if effect.cancelling else "expired"
+    if effect.cancelling:
+        told = "the provider did not end the batch in time after it was to be cancelled"
+    else:
+        told = "the provider did not end the batch within its window and an hour more"
     return EndPart(
-        part=part,
-        status="expired",
-        code="batch_expired",
-        message="the provider did not end the batch within its window and an hour more: given up",
+        part=effect.part,
+        status=status,
+        code=f"batch_{status}",
+        message=f"{told}: given up",
         sources=sources,
+        abandoned=True,
     )

@@ -47,33 +47,32 @@ class Intake:
         self._provider = provider
         self._actor = actor
         self._names: set[str] = set()
+        self._limits: BatchLimits | None = None
+        self._run = Run(0, [], [], 0)
         self._encode = msgspec.json.Encoder().encode
         self._decode_model = msgspec.json.Decoder(_Model).decode
 
     async def runs(self, requests: Requests) -> AsyncGenerator[Run]:
         """The requests in runs. Raises `InvalidRequest` (with the line), `TooLarge`, `Unsupported`."""
-        run = Run(0, [], [], 0)
-        limits: BatchLimits | None = None
         number = 0
         if isinstance(requests, AsyncIterable):
             async for request in requests:
-                limits = self._add(run, request, number, limits)
+                whole = self._add(request, number)
                 number += 1
-                if len(run.lines) >= min(RUN_LINES, limits.max_lines) or run.size_bytes >= RUN_BYTES:
-                    yield run
-                    run = Run(number, [], [], 0)
+                if whole is not None:
+                    yield whole
         else:
             for request in requests:
-                limits = self._add(run, request, number, limits)
+                whole = self._add(request, number)
                 number += 1
-                if len(run.lines) >= min(RUN_LINES, limits.max_lines) or run.size_bytes >= RUN_BYTES:
-                    yield run
-                    run = Run(number, [], [], 0)
+                if whole is not None:
+                    yield whole
                     await trio.lowlevel.checkpoint()
-        if run.lines:
-            yield run
+        if self._run.lines:
+            yield self._run
 
-    def _add(self, run: Run, request: Prompt | RawRequest, number: int, limits: BatchLimits | None) -> BatchLimits:
+    def _add(self, request: Prompt | RawRequest, number: int) -> Run | None:
+        """Takes one request; gives the run that is whole without it."""
         line = number + 1
         if isinstance(request, Prompt):
             request = self._provider.render(request, self.endpoint or self._provider.endpoints[0])
@@ -83,17 +82,7 @@ class Intake:
             )
         name = self._name(request.custom_id, number)
         body = self._body(request.body, line)
-        if limits is None:
-            if request.url not in self._provider.endpoints:
-                raise InvalidRequest(
-                    f"{self._provider.name} takes no batches for {request.url!r}: one of "
-                    f"{', '.join(self._provider.endpoints)}",
-                    line=line,
-                    field="url",
-                    value=request.url,
-                )
-            self.endpoint = self.endpoint or request.url
-            limits = self._provider.limits(self.endpoint)
+        limits = self._limits or self._begin(request.url, line)
         if request.url != self.endpoint:
             raise InvalidRequest(
                 f"its endpoint is {request.url!r}, the batch is for {self.endpoint!r}: use one batch for each endpoint",
@@ -110,10 +99,32 @@ class Intake:
                 size=len(encoded),
                 field="body",
             )
+        whole: Run | None = None
+        run = self._run
+        if run.lines and (
+            len(run.lines) >= min(RUN_LINES, limits.max_lines)
+            or run.size_bytes >= RUN_BYTES
+            or run.size_bytes + len(encoded) > limits.max_bytes
+        ):
+            whole, run = run, Run(number, [], [], 0)
+            self._run = run
         run.names.append(name)
         run.lines.append(encoded)
         run.size_bytes += len(encoded)
-        return limits
+        return whole
+
+    def _begin(self, url: str, line: int) -> BatchLimits:
+        """The first request says what the batch is for."""
+        if url not in self._provider.endpoints:
+            raise InvalidRequest(
+                f"{self._provider.name} takes no batches for {url!r}: one of {', '.join(self._provider.endpoints)}",
+                line=line,
+                field="url",
+                value=url,
+            )
+        self.endpoint = self.endpoint or url
+        self._limits = self._provider.limits(self.endpoint)
+        return self._limits
 
     def _name(self, custom_id: str | None, number: int) -> str:
         name = f"req-{number}" if custom_id is None else custom_id

@@ -43,7 +43,7 @@ from perdure.events.supervision import SUPERVISION_EVENTS
 from perdure.store.records import ItemRow
 
 KIND = "batch"
-FOLD = 1
+FOLD = 2
 
 CODEC: Codec[Event] = Codec(KIND, (*BATCH_EVENTS, *PURCHASE_EVENTS, *SUPERVISION_EVENTS))
 
@@ -115,6 +115,7 @@ class BatchState(Struct):
     duplicate: int = 0
     unreadable: int = 0
     cancel: str = ""
+    cancel_at: int = 0
     unwanted: list[str] = field(default_factory=list[str])
     status: str = ""
     anomalies: int = 0
@@ -149,28 +150,28 @@ def evolve(state: BatchState, event: Event) -> BatchState:
     match event:
         case ResultsTaken():
             _take(state, event)
-        case LinesCollected():
+        case LinesCollected() if state.phase == "collecting":
             count, size_bytes = len(event.lengths), sum(event.lengths)
             state.chunks.append(Chunk(event.first, count, event.blob, size_bytes))
             state.lines += count
             state.size_bytes += size_bytes
-        case BatchOpened():
+        case BatchOpened() if state.phase == "new":
             state.opened, state.phase = event, "collecting"
-        case BatchClosed():
+        case BatchClosed() if state.phase == "collecting":
             state.phase = "closed"
             state.settled = bytearray((state.lines + 7) // 8)
             state.parts = [
                 PartState(number=number, part=part, purchase=Purchase(ordinal=number))
                 for number, part in enumerate(event.parts)
             ]
-        case BatchDiscarded():
-            state.phase, state.status = "discarded", "cancelled"
+        case BatchDiscarded() if state.phase == "collecting":
+            state.phase, state.status = "discarded", "expired" if state.cancel == "deadline" else "cancelled"
         case CancelRequested():
-            state.cancel = event.reason
+            state.cancel, state.cancel_at = event.reason, event.at
         case DuplicateCancelled():
             if event.provider_batch in state.unwanted:
                 state.unwanted.remove(event.provider_batch)
-        case BatchFinished():
+        case BatchFinished() if state.phase == "closed":
             state.phase, state.status = "finished", event.status
         case DuplicatePurchase():
             if event.provider_id not in state.unwanted:
@@ -224,15 +225,17 @@ def _evolve_part(state: BatchState, event: Event) -> None:
         case CancelSent():
             part.cancel_sent_at = event.at
         case PartEnded():
+            if event.abandoned and part.phase == "submitted" and part.provider_batch not in state.unwanted:
+                state.unwanted.append(part.provider_batch)
             part.phase, part.end = "ended", event
-            part.trouble, part.troubled_since, part.blocked = "", 0, ""
+            part.trouble, part.troubled_since, part.blocked, part.resume_file = "", 0, "", False
+            part.purchase.end()
         case PartSettled():
             part.phase = "settled"
             for settlement in event.settlements:
                 for first, last in settlement.ranges:
-                    for number in range(first, last + 1):
-                        state.settled[number >> 3] |= 1 << (number & 7)
-                    state.failed += last - first + 1
+                    for number in range(max(first, 0), min(last + 1, state.lines, 8 * len(state.settled))):
+                        state.failed += _mark(state, number)
         case _:
             state.anomalies += 1
 
@@ -241,16 +244,28 @@ def _take(state: BatchState, event: ResultsTaken) -> None:
     part = _part(state, event.part)
     if part is None:
         return
-    settled = state.settled
+    failed = set(event.failed)
     for number in event.numbers:
-        settled[number >> 3] |= 1 << (number & 7)
+        if _mark(state, number):
+            if number in failed:
+                state.failed += 1
+            else:
+                state.ok += 1
     part.source, part.cursor = event.source, event.cursor
     part.trouble, part.troubled_since, part.blocked = "", 0, ""
-    state.failed += len(event.failed)
-    state.ok += len(event.numbers) - len(event.failed)
     state.extra += event.extra
     state.duplicate += event.duplicate
     state.unreadable += event.unreadable
+
+
+def _mark(state: BatchState, number: int) -> bool:
+    """Settles a line; False, and an anomaly, when it is none of ours or was settled before."""
+    byte, bit = number >> 3, 1 << (number & 7)
+    if not 0 <= number < state.lines or byte >= len(state.settled) or state.settled[byte] & bit:
+        state.anomalies += 1
+        return False
+    state.settled[byte] |= bit
+    return True
 
 
 def blocked(state: BatchState) -> str:
@@ -263,11 +278,15 @@ def blocked(state: BatchState) -> str:
     return ""
 
 
+def is_lost(part: PartState) -> bool:
+    """Whether it cannot be told if the part was bought: it waits for `ResubmitBatch` or a cancel."""
+    return part.phase == "ready" and part.purchase.phase == "lost"
+
+
 def uncertain(state: BatchState) -> bool:
     """Whether the batch has come to rest with a purchase in doubt, which only `ResubmitBatch` or a cancel moves on."""
-    lost = [part.phase == "ready" and part.purchase.phase == "lost" for part in state.parts]
-    return any(lost) and all(
-        doubtful or part.phase == "settled" for doubtful, part in zip(lost, state.parts, strict=True)
+    return any(is_lost(part) for part in state.parts) and all(
+        is_lost(part) or part.phase == "settled" for part in state.parts
     )
 
 

@@ -7,7 +7,7 @@ goes on behind the last cursor it kept.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Literal
 
 import msgspec
@@ -18,6 +18,7 @@ from perdure.events.batch import CancelBatch, PartSettled, ResubmitBatch, Result
 from perdure.events.command import Command
 from perdure.events.errors import NotFound
 from perdure.events.event import Event
+from perdure.events.pricing import BATCH_TIER, CostEntry, Rates, cost_entry
 from perdure.events.requests import Answer, BatchSummary, Line, LineError
 from perdure.store.records import ItemRow
 
@@ -27,6 +28,9 @@ PAGE_BYTES = 4_000_000
 
 LINES_PER_EVENT = 1 << 20
 """Cursors in order of arrival are `version * LINES_PER_EVENT + place`: an event settles fewer lines than that."""
+
+RESTED = {"cancelled": "batch_cancelled", "expired": "batch_expired"}
+"""What the error of a line is called that has none of its own, by how its batch came to rest."""
 
 Order = Literal["arrival", "input"]
 
@@ -105,11 +109,41 @@ class BatchView(View[BatchSummary]):
                 version = number
             if not events:
                 if await self.refresh() in ENDED and self._row.version <= version:
-                    return
+                    break
                 if self._row.version > version:
                     continue
                 self._backing.check_open()
                 await signal.wait()
+
+        async for line in self._without_an_end((version + 1) * LINES_PER_EVENT):
+            yield line
+
+    async def _without_an_end(self, cursor: int) -> AsyncGenerator[Line]:
+        """The lines without an answer or an error of a batch that came to rest all the same: it was given up while it
+        was collected, or a purchase is in doubt. All carry the same cursor: what comes later lies behind it."""
+        number = 0
+        while items := await self._backing.log.items(self.id, first=number, last=number + PAGE_LINES - 1):
+            waiting = [item for item in items if item.status == "waiting"]
+            for line in await self._read(waiting, [cursor] * len(waiting)):
+                yield line
+            number += PAGE_LINES
+
+    async def costs(self, rates: Rates, *, after: int = 0) -> AsyncGenerator[CostEntry]:
+        """What each answered line behind cursor `after` costs at `rates`, in US dollars, in order of arrival.
+
+        The tier is `batch`, whatever the provider's answer says of it. Lines with an error cost nothing and give no
+        entry. Ends as `results` does; close it (`contextlib.aclosing`) when you leave it early.
+        """
+        async with aclosing(self._in_order_of_arrival(after)) as lines:
+            async for line in lines:
+                if line.answer is not None:
+                    tags = {
+                        "type": "batch",
+                        "provider": self.provider,
+                        "batch_id": self.id,
+                        "custom_id": line.custom_id,
+                    }
+                    yield cost_entry(line.answer.usage, rates, tier=BATCH_TIER, model=line.answer.model, tags=tags)
 
     async def _read(self, items: Sequence[ItemRow], cursors: Sequence[int]) -> list[Line]:
         """The lines of some rows, in one hop for all their bytes."""
@@ -121,7 +155,8 @@ class BatchView(View[BatchSummary]):
         for item, cursor in zip(items, cursors, strict=True):
             outcome: Answer | LineError
             if item.status == "waiting":
-                outcome = LineError("batch_uncertain", f"the batch came to rest as {self.status} without this line")
+                code = RESTED.get(self.status, "batch_uncertain")
+                outcome = LineError(code, f"the batch came to rest as {self.status} without this line")
             elif item.status == "unanswered":
                 outcome = msgspec.json.decode(next(texts), type=LineError)
             else:

@@ -34,16 +34,29 @@ from perdure.events.provider_file import (
     UploadWithdrawn,
     WithdrawUpload,
 )
-from perdure.events.purchase import PURCHASE_EVENTS, LosePurchase, PurchaseResubmitted, PurchaseResumed, RefusePurchase
+from perdure.events.purchase import (
+    PURCHASE_EVENTS,
+    DoubtPurchase,
+    IntendPurchase,
+    LosePurchase,
+    MissPurchase,
+    NoteDuplicate,
+    PurchaseResubmitted,
+    PurchaseResumed,
+    RefusePurchase,
+)
 from perdure.events.sealed import plain
 from perdure.events.supervision import SUPERVISION_EVENTS
 
 KIND = "provider_file"
-FOLD = 1
+FOLD = 2
 
 CODEC: Codec[Event] = Codec(
     KIND, (*PROVIDER_FILE_EVENTS, *PURCHASE_EVENTS, *SUPERVISION_EVENTS), PROVIDER_FILE_UPCASTERS
 )
+
+
+PURCHASE_REPORTS = (IntendPurchase, DoubtPurchase, RefusePurchase, MissPurchase, LosePurchase, NoteDuplicate)
 
 
 class FileState(Struct):
@@ -96,73 +109,86 @@ def initial(actor: str, tenant: str) -> FileState:
 
 
 def decide(state: FileState, command: Command, at: int) -> Sequence[Event]:
-    """Judges a command; raises `Rejected` for an order that contradicts the first one."""
+    """Judges a command; raises `Rejected` for an order that contradicts the first one, and for what is not a file's."""
     match command:
         case AskUpload():
             return _asked(state, command)
-        case Orphan(report=NoteUploaded()):
-            return ()
-        case NoteUploaded():
-            if state.status != "asked" or command.attempt != state.purchase.attempt:
-                return ()
-            return (
-                FileUploaded(
-                    attempt=command.attempt,
-                    provider_file=command.provider_file,
-                    expires_at=command.expires_at,
-                    reconciled=command.reconciled,
-                ),
-            )
-        case FailUpload():
-            if state.status != "asked" or state.purchase.owed:
-                return ()
-            return (UploadFailed(code=command.code, message=plain(command.message)),)
         case WithdrawUpload():
             return () if state.status != "asked" or state.withdrawn else (UploadWithdrawn(),)
         case ResumeUpload():
             blocked = state.status == "asked" and state.purchase.phase == "open" and state.purchase.blocked
             return (PurchaseResumed(ordinal=0, attempt=state.purchase.attempt),) if blocked else ()
+        case NoteUploaded():
+            return _uploaded(state, command) if command.attempt == state.purchase.attempt else ()
+        case Orphan(report=NoteUploaded() as report):
+            # A second copy of an input file costs nothing and expires by itself: nobody has to take it back.
+            return _uploaded(state, report) if state.purchase.phase == "open" else ()
+        case FailUpload():
+            surely_not_whole = state.status == "asked" and state.purchase.phase in ("open", "intended")
+            return (UploadFailed(code=command.code, message=plain(command.message)),) if surely_not_whole else ()
         case NoteOwnerWarned():
-            return (OwnerWarned(attempt=command.attempt),) if state.warned < command.attempt else ()
+            news = state.status == "asked" and state.warned < command.attempt == state.purchase.attempt
+            return (OwnerWarned(attempt=command.attempt),) if news else ()
         case NoteOwnerTold():
-            return () if state.owner_told else (OwnerTold(),)
-        case LosePurchase():
-            return _lost(state, command)
+            news = state.status in ("uploaded", "failed") and not state.owner_told
+            return (OwnerTold(),) if news else ()
+        case _ if isinstance(command, PURCHASE_REPORTS):
+            return _purchase(state, command, at)
         case _:
-            assert state.order is not None
-            events = state.purchase.decide(state.actor, command, at, patience_us=state.order.patience_us)
-            if events is None:
-                assert isinstance(command, RefusePurchase)
-                return (UploadFailed(code=command.kind, message=plain(command.message)),)
-            return events
+            raise Rejected(f"a provider file does nothing at {type(command).__name__}", field="command")
 
 
 def _asked(state: FileState, command: AskUpload) -> Sequence[Event]:
     asked = UploadOrdered(**{field: getattr(command, field) for field in command.__struct_fields__})
     if state.order is None:
         return (asked,)
-    if state.order.segments and list(asked.segments) != list(state.order.segments):
+    if list(asked.segments) != list(state.order.segments):
         raise Rejected(f"{state.actor} was asked for other bytes before: use another id", field="segments")
     return ()
 
 
-def _lost(state: FileState, command: LosePurchase) -> Sequence[Event]:
-    if command.attempt != state.purchase.attempt or not state.purchase.owed:
+def _uploaded(state: FileState, report: NoteUploaded) -> Sequence[Event]:
+    if state.status != "asked":
         return ()
-    # A second copy of an input file costs nothing and expires by itself, so doubt never fails an upload.
-    return (PurchaseResubmitted(ordinal=0, attempt=command.attempt, policy="resubmit"),)
+    return (
+        FileUploaded(
+            attempt=report.attempt,
+            provider_file=report.provider_file,
+            expires_at=report.expires_at,
+            reconciled=report.reconciled,
+        ),
+    )
+
+
+def _purchase(state: FileState, command: Command, at: int) -> Sequence[Event]:
+    purchase = state.purchase
+    if state.order is None or state.status != "asked":
+        if isinstance(command, IntendPurchase):
+            raise purchase.superseded(state.actor, command.attempt)
+        return ()
+    if isinstance(command, LosePurchase):
+        if command.attempt != purchase.attempt or not purchase.owed:
+            return ()
+        # A second copy of an input file costs nothing and expires by itself, so doubt never fails an upload.
+        return (PurchaseResubmitted(ordinal=0, attempt=command.attempt, policy="resubmit"),)
+    events = purchase.decide(state.actor, command, at, patience_us=state.order.patience_us)
+    if events is None:
+        assert isinstance(command, RefusePurchase)
+        return (UploadFailed(code=command.kind, message=plain(command.message)),)
+    return events
 
 
 def evolve(state: FileState, event: Event) -> FileState:
     """Folds one event; never raises."""
     match event:
-        case UploadOrdered():
+        case UploadOrdered() if state.order is None:
             state.order, state.status = event, "asked"
         case FileUploaded():
             state.purchase.phase = "bought"
             state.status, state.provider_file = "uploaded", event.provider_file
         case UploadFailed():
             opened = event.message.open()
+            state.purchase.end()
             state.status, state.code = "failed", event.code
             state.message = opened if isinstance(opened, str) else ""
         case UploadWithdrawn():
@@ -176,6 +202,7 @@ def evolve(state: FileState, event: Event) -> FileState:
         case _:
             state.anomalies += 1
     if state.withdrawn and state.status == "asked" and not state.purchase.owed:
+        state.purchase.end()
         state.status = "withdrawn"
     return state
 
