@@ -172,6 +172,11 @@ class View(ABC, Generic[R_co]):
         """How far it is, as of the last look."""
         return progress_of(self._row)
 
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """What its caller tagged it with."""
+        return self._row.standing.tags
+
     async def refresh(self) -> str:
         """Looks again and returns the status."""
         row = await self._backing.log.row(self.id)
