@@ -85,6 +85,8 @@ class Scratch:
         self._opening = threading.Lock()
         self._lock = -1
         self._prepared = False
+        self._made: list[Path] = []
+        """Folders that were not there before us. Kept over a failed attempt: their entries are still to be synced."""
 
     def draft(self, key_id: int) -> Draft:
         """Begins a file. Raises OSError."""
@@ -125,7 +127,7 @@ class Scratch:
         parent = self.root / FOLDER_NAME
         parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
         folder = parent / self._name
-        folder.mkdir(mode=FOLDER_MODE)
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
         descriptor = _try_lock(folder)
         if descriptor is None:
             raise OSError(f"{folder} was just made and is locked by another process")
@@ -138,8 +140,10 @@ class Scratch:
         missing = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+            self._made.append(folder)
+        for folder in self._made:
             sync_folder(folder.parent)
-        if not missing:
+        if not self._made:
             # The process that made the root may have died before this sync. Where we may not even open the parent,
             # somebody else set the root up for us.
             with suppress(PermissionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -291,6 +292,42 @@ async def test_a_refusal_of_the_disk_leaves_nothing_and_can_be_tried_again(
         assert [path.name for path in files(tmp_path)] == [kept.digest]
         assert store.pinned == 1
         await fill_up(store, how)
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "rename", "mkdir"])
+@pytest.mark.parametrize("nth", range(1, 6))
+async def test_the_first_put_of_all_can_be_tried_again_wherever_it_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, nth: int
+) -> None:
+    calls = 0
+
+    def refuse(*arguments: object, **keywords: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == nth:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments, **keywords)
+
+    synced: list[str] = []
+    real_sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        real_sync(descriptor)
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    real: Callable[..., object] = getattr(os, call)
+    root = tmp_path / "deep" / "deeper" / "blobs"
+    async with BlobStore(root, InlineDisk()) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, refuse)
+            with contextlib.suppress(DiskFull):
+                await store.put(b"content")
+        blob = await store.put(b"content")
+        assert await store.read(blob.digest) == b"content"
+    folders = [root / blob.digest[:2], *(folder for folder in root.parents if folder.is_relative_to(tmp_path)), root]
+    assert {str(folder) for folder in folders} <= set(synced)
 
 
 @pytest.mark.trio
