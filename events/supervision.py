@@ -17,6 +17,12 @@ class EffectFailed(Event, frozen=True, tag="EffectFailed"):
     retry_at: int
 
 
+class EffectRecovered(Event, frozen=True, tag="EffectRecovered"):
+    """An effect that had failed ran to its end and asked to be run again later: its failures are forgotten."""
+
+    effect: str
+
+
 class Parked(Event, frozen=True, tag="Parked"):
     """The runtime gave up on the actor after `effect` failed too often. What it owes stays owed until it is revived."""
 
@@ -29,5 +35,10 @@ class Revived(Event, frozen=True, tag="Revived"):
     """A parked actor goes on with a clean record of failures."""
 
 
-SupervisionEvent = EffectFailed | Parked | Revived
-SUPERVISION_EVENTS: tuple[type[EffectFailed], type[Parked], type[Revived]] = (EffectFailed, Parked, Revived)
+SupervisionEvent = EffectFailed | EffectRecovered | Parked | Revived
+SUPERVISION_EVENTS: tuple[type[EffectFailed], type[EffectRecovered], type[Parked], type[Revived]] = (
+    EffectFailed,
+    EffectRecovered,
+    Parked,
+    Revived,
+)

@@ -5,10 +5,10 @@ Used by the running service and, through `KindFold`, by replay and verification:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from perdure.actors.kind import NO_INDEX, Effect, Index, Kind
+from perdure.actors.kind import NO_INDEX, Effect, Index, Kind, Row
 from perdure.actors.runtime.supervision import Supervision
 from perdure.events.codec import Codec
 from perdure.events.command import Command, Revive
@@ -63,13 +63,26 @@ class Aggregate:
             ]
         return self.asked
 
-    def standing(self) -> Standing:
-        """The actor's row after its last event; `settle` must have been called for it."""
-        row = self.kind.row(self.state)
+    def owes(self, effect: str) -> bool:
+        """Whether `effect` is a purchase with its intent on record, which is owed while the actor is parked too."""
+        return self.supervision.parked is not None and any(
+            wanted.id == effect and wanted.purchase and wanted.intended for wanted in self.kind.effects(self.state)
+        )
+
+    def standing(self, row: Row | None = None, due_after: Callable[[], int | None] | None = None) -> Standing:
+        """The actor's row after its last event; `settle` must have been called for it.
+
+        `due_after` may give a later due time, where effects asked to be run again later; it never takes it away.
+        """
+        if row is None:
+            row = self.kind.row(self.state)
+        next_due = min((due for due, _ in self.asked), default=None) if self.asked else None
+        if next_due is not None and due_after is not None:
+            next_due = max(next_due, due_after() or 0)
         return Standing(
             status="parked" if self.supervision.parked is not None else row.status,
             fold=self.kind.fold,
-            next_due=min((due for due, _ in self.asked), default=None),
+            next_due=next_due,
             terminal=row.terminal,
             provider=row.provider,
             group=row.group,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import traceback as tracebacks
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 import trio
@@ -48,6 +48,11 @@ class Host(Protocol):
 
     def actor_events(self, slot: Slot, *, after: int) -> AsyncIterator[tuple[int, Event]]:
         """An actor's committed events after a version, then those to come."""
+        ...
+
+    @property
+    def closing(self) -> bool:
+        """True once no command is taken any more."""
         ...
 
     def may_buy(self) -> bool:
@@ -92,50 +97,57 @@ class EffectPort:
 class Effects:
     """Starts and stops the effects of all slots. `nursery` is owned by the runtime that made this."""
 
-    def __init__(
-        self,
-        host: Host,
-        nursery: trio.Nursery,
-        schedule: Schedule,
-        room: Callable[[Lane], int],
-        wake: Callable[[Slot], None],
-    ) -> None:
+    def __init__(self, host: Host, nursery: trio.Nursery, schedule: Schedule, room: Callable[[Lane], int]) -> None:
         self._host = host
         self._nursery = nursery
         self._schedule = schedule
-        self._wake = wake
         self.lanes = Lanes(room, self._granted)
         self.running: dict[tuple[str, str], Running] = {}
-        self.closed = False
-        self._stalled: list[Ticket] = []
+        self._stalled: dict[str, Slot] = {}
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is started any more."""
+        return self.lanes.closed
+
+    def close(self) -> None:
+        """Starts nothing any more; what runs goes on."""
+        self.lanes.closed = True
 
     def match(self, slot: Slot) -> None:
         """Starts what the slot's committed state asks for and stops what it does not; sets its next due time."""
         aggregate = slot.aggregate
         if aggregate is None:
             return
-        now = self._host.now()
-        asked = {effect.id for _, effect in aggregate.asked}
+        asked = {effect.id: effect for _, effect in aggregate.asked}
         for identifier, running in slot.effects.items():
-            if identifier not in asked and not running.ended:
+            if identifier not in asked and not running.ended and not aggregate.owes(identifier):
                 running.scope.cancel()
-        for identifier in [identifier for identifier in slot.tickets if identifier not in asked]:
-            slot.tickets.pop(identifier).withdrawn = True
         for identifier in [identifier for identifier in slot.again if identifier not in asked]:
             del slot.again[identifier]
+        for identifier, ticket in list(slot.tickets.items()):
+            wanted = asked.get(identifier)
+            if wanted is None or wanted.lane != ticket.lane:
+                self.lanes.withdraw(slot.tickets.pop(identifier))
         if self.closed:
             return
+        now = self._host.now()
         nearest: int | None = None
         for due, effect in aggregate.asked:
-            if effect.id in slot.effects or effect.id in slot.tickets:
+            if effect.id in slot.effects:
                 continue
             moment = max(due, slot.again.get(effect.id, 0))
+            waits = slot.tickets.get(effect.id)
             if moment > now:
                 nearest = moment if nearest is None else min(nearest, moment)
-                continue
-            ticket = slot.tickets[effect.id] = Ticket(slot.actor, effect.id, effect.lane)
-            self.lanes.enter(ticket, moment)
-        self._schedule.set(slot.actor, nearest)
+                if waits is not None:
+                    self.lanes.withdraw(slot.tickets.pop(effect.id))
+            elif waits is None:
+                self._queue(slot, effect, moment)
+            elif waits.granted and not self._start(slot, waits, effect):
+                self.lanes.leave(waits.lane)
+        slot.nearest = nearest
+        self._schedule.set(slot.actor, nearest, slot.kind.name, slot.tenant)
 
     def next_due(self, slot: Slot) -> int | None:
         """The slot's next due time with the waits that its effects asked for, or None."""
@@ -145,10 +157,15 @@ class Effects:
         return min((max(due, slot.again.get(effect.id, 0)) for due, effect in aggregate.asked), default=None)
 
     def resume_purchases(self) -> None:
-        """Starts what had to wait while nothing might be bought."""
-        stalled, self._stalled = self._stalled, []
-        for ticket in stalled:
-            self._granted(ticket)
+        """Has what waited while nothing might be bought looked at again."""
+        stalled, self._stalled = self._stalled, {}
+        for slot in stalled.values():
+            self._schedule.set(slot.actor, 0, slot.kind.name, slot.tenant)
+
+    def abandon(self, slot: Slot) -> None:
+        """Gives back the places in lanes of a slot whose state cannot be read."""
+        while slot.tickets:
+            self.lanes.withdraw(slot.tickets.popitem()[1])
 
     def cancel_all(self, keep: Callable[[Effect], bool]) -> None:
         """Cuts off running effects, except those that `keep` names."""
@@ -156,55 +173,69 @@ class Effects:
             if not keep(running.effect):
                 running.scope.cancel()
 
-    def _granted(self, ticket: Ticket) -> None:
+    def _queue(self, slot: Slot, effect: Effect, due: int) -> None:
+        if effect.purchase and not self._host.may_buy():
+            self._stalled[slot.actor] = slot
+            return
+        ticket = slot.tickets[effect.id] = Ticket(slot.actor, effect.id, effect.lane)
+        self.lanes.enter(ticket, due)
+
+    def _granted(self, ticket: Ticket) -> bool:
+        """Called by the lanes. A state that is not in memory or runs ahead of the log is matched once it is not."""
         slot = self._host.slot_of(ticket.actor)
-        if slot is None or ticket.withdrawn or self.closed or slot.tickets.get(ticket.effect) is not ticket:
-            self._nursery.start_soon(self._give_back, ticket.lane)
-            return
+        if slot is None or slot.tickets.get(ticket.effect) is not ticket:
+            return False
         if slot.aggregate is None:
-            del slot.tickets[ticket.effect]
-            self._nursery.start_soon(self._give_back, ticket.lane)
-            self._wake(slot)
-            return
+            self._host.kick(slot)
+            return True
+        if slot.judging:
+            return True
         effect = next((effect for _, effect in slot.aggregate.asked if effect.id == ticket.effect), None)
-        if effect is not None and effect.purchase and not self._host.may_buy():
-            self._stalled.append(ticket)
-            return
+        if effect is None:
+            del slot.tickets[ticket.effect]
+            return False
+        return self._start(slot, ticket, effect)
+
+    def _start(self, slot: Slot, ticket: Ticket, effect: Effect) -> bool:
+        """Starts an effect in the room that its ticket was granted; False when it may not start now."""
         del slot.tickets[ticket.effect]
-        if effect is None or effect.id in slot.effects:
-            self._nursery.start_soon(self._give_back, ticket.lane)
-            return
+        if effect.purchase and not self._host.may_buy():
+            self._stalled[slot.actor] = slot
+            return False
         running = Running(effect)
         slot.effects[effect.id] = running
         slot.again.pop(effect.id, None)
         self.running[slot.actor, effect.id] = running
         self._nursery.start_soon(self._run, slot, running)
-
-    async def _give_back(self, lane: Lane) -> None:
-        """Leaves a lane from a task of its own, so that granting never recurses."""
-        self.lanes.leave(lane)
+        return True
 
     async def _run(self, slot: Slot, running: Running) -> None:
         try:
             with running.scope:
                 running.result = await slot.kind.perform(running.effect, EffectPort(self._host, slot, running))
                 running.cut = False
-        except (Superseded, Closed) as error:
-            running.cut = False
-            running.error = str(error)
         except Exception as error:
-            running.cut = False
+            running.cut = _only(error, Closed) and self._host.closing
             running.error = f"{type(error).__name__}: {error}"
-            running.traceback = "".join(tracebacks.format_exception(error))
-            logger.warning("effect %s of %s failed: %s", running.effect.id, slot.actor, running.error)
+            if not _only(error, Superseded, Closed):
+                running.traceback = "".join(tracebacks.format_exception(error))
+                logger.warning("effect %s of %s failed: %s", running.effect.id, slot.actor, running.error)
         finally:
             running.ended = True
             if trio.current_effective_deadline() == -math.inf:
-                self.closed = True  # the service is cut off: what its room would go to must not start
+                self.close()  # the service is cut off: what its room would go to must not start
             self.running.pop((slot.actor, running.effect.id), None)
             self.lanes.leave(running.effect.lane)
             slot.reports.append(Entry(None, effect=running))
             self._host.kick(slot)
+
+
+def _only(error: Exception, *types: type[Exception]) -> bool:
+    """Whether `error` is of these types, or a group of nothing else: an effect may have nurseries of its own."""
+    if isinstance(error, ExceptionGroup):
+        leaves: Sequence[Exception] = error.exceptions
+        return all(_only(leaf, *types) for leaf in leaves)
+    return isinstance(error, types)
 
 
 def ended(slot: Slot, entry: Entry) -> None:

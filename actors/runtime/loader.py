@@ -2,94 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
 
 import outcome
 import trio
+from msgspec import Struct
 
+from perdure.actors.kind import Kind
 from perdure.actors.runtime.aggregate import Aggregate
-from perdure.actors.runtime.slot import Slot
-from perdure.events.errors import Corrupt
+from perdure.events.errors import Closed, Corrupt, NotFound
 from perdure.store.log import Log
+from perdure.store.records import Stream
 
-GROUP = 200
+GROUP: Final = 200
 """How many actors one read hop loads at the most; a bound on the memory of one answer."""
+
+FOLDED_AT_ONCE: Final = 2_000
+"""Events folded before other tasks get their turn: some milliseconds."""
+
+
+class Loaded(Struct, frozen=True):
+    """A folded actor, and the due time that its row says, which an effect that wanted to wait may have moved."""
+
+    aggregate: Aggregate
+    due: int | None
+
+
+class _Wanted:
+    __slots__ = ("actor", "kind", "task", "tenant")
+
+    def __init__(self, kind: Kind[Any, Any], actor: str, tenant: str) -> None:
+        self.kind = kind
+        self.actor = actor
+        self.tenant = tenant
+        self.task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+
+    def give(self, answer: outcome.Outcome[Loaded]) -> None:
+        if self.task is not None:
+            task, self.task = self.task, None
+            trio.lowlevel.reschedule(task, answer)
 
 
 class Loader:
-    """Gives each slot its folded state. Runs as one task of the service."""
+    """Folds streams for whoever asks. Runs as one task of the service; each caller gets an aggregate of its own."""
 
-    def __init__(self, log: Log, known: Callable[[], Mapping[str, Slot]]) -> None:
+    def __init__(self, log: Log) -> None:
         self._log = log
-        self._known = known
-        self._wanted: dict[str, tuple[Slot, list[trio.lowlevel.Task]]] = {}
+        self._wanted: deque[_Wanted] = deque()
         self._work = trio.Event()
+        self._open = False
+        self._folded = 0
 
-    async def load(self, slot: Slot) -> Aggregate:
-        """The slot's aggregate, folded from its stream; one at version 0 when the log has no such actor.
+    async def load(self, kind: Kind[Any, Any], actor: str, tenant: str) -> Loaded:
+        """An actor folded from its stream; one at version 0 when the log has no such actor.
 
-        Raises `Corrupt` when a record cannot be read; nothing is written then.
+        Raises `Corrupt` when a record cannot be read (nothing is written then), `NotFound` when the actor is of
+        another kind or tenant, `Closed`, and what the log raises when it cannot be read now.
         """
-        task = trio.lowlevel.current_task()
-        _, waiting = self._wanted.setdefault(slot.actor, (slot, []))
-        waiting.append(task)
+        if not self._open:
+            raise Closed("the service is not running: read the log instead")
+        wanted = _Wanted(kind, actor, tenant)
+        self._wanted.append(wanted)
         self._work.set()
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            waiting.remove(task)
+            wanted.task = None
             return trio.lowlevel.Abort.SUCCEEDED
 
-        aggregate: Aggregate = await trio.lowlevel.wait_task_rescheduled(abort)
-        return aggregate
+        loaded: Loaded = await trio.lowlevel.wait_task_rescheduled(abort)
+        return loaded
 
-    async def run(self) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves `load` until cancelled."""
-        while True:
-            await self._work.wait()
-            group = dict(list(self._wanted.items())[:GROUP])
-            for actor in group:
-                del self._wanted[actor]
-            if not self._wanted:
-                self._work = trio.Event()
-            answers = await self._read({actor: slot for actor, (slot, _) in group.items()})
-            for actor, (_, waiting) in group.items():
-                for task in waiting:
-                    trio.lowlevel.reschedule(task, answers[actor])
-                waiting.clear()
-
-    async def _read(self, slots: Mapping[str, Slot]) -> dict[str, outcome.Outcome[Aggregate]]:
+        self._open = True
+        task_status.started()
+        group: list[_Wanted] = []
         try:
-            streams = {stream.row.actor: stream for stream in await self._log.load(list(slots))}
+            while True:
+                await self._work.wait()
+                group = [self._wanted.popleft() for _ in range(min(GROUP, len(self._wanted)))]
+                if not self._wanted:
+                    self._work = trio.Event()
+                await self._serve([wanted for wanted in group if wanted.task is not None])
+        finally:
+            self._open = False
+            for wanted in (*group, *self._wanted):
+                wanted.give(outcome.Error(Closed("the service has ended: ask again after the restart")))
+
+    async def _serve(self, group: Sequence[_Wanted]) -> None:
+        try:
+            found = await self._log.load(list(dict.fromkeys(wanted.actor for wanted in group)))
         except Exception as error:
-            return dict.fromkeys(slots, outcome.Error(error))
-        answers: dict[str, outcome.Outcome[Aggregate]] = {}
-        for actor, slot in slots.items():
-            aggregate = Aggregate(slot.kind, actor, slot.tenant)
-            stream = streams.get(actor)
+            for wanted in group:
+                wanted.give(outcome.Error(error))
+            return
+        streams = {stream.row.actor: stream for stream in found}
+        for wanted in group:
+            stream = streams.get(wanted.actor)
             try:
-                if stream is not None:
-                    decode = slot.kind.codec.decode
-                    for _, at, payload in stream.events:
-                        aggregate.evolve(decode(payload), at)
-                aggregate.settle()
-            except Corrupt as error:
-                answers[actor] = outcome.Error(error)
-                continue
+                aggregate = await self._fold(wanted, stream)
+            except (Corrupt, NotFound) as error:
+                wanted.give(outcome.Error(error))
             except Exception as error:
-                answers[actor] = outcome.Error(
-                    Corrupt(f"{actor} cannot be folded by kind {slot.kind.name!r}: {error!r}", reason=repr(error))
-                )
-                continue
-            if stream is not None and not aggregate.supervision.parked:
-                _hold_back(slot, aggregate, stream.row.standing.next_due)
-            answers[actor] = outcome.Value(aggregate)
-        return answers
+                text = f"{wanted.actor} cannot be folded by kind {wanted.kind.name!r}: {error!r}"
+                wanted.give(outcome.Error(Corrupt(text, reason=repr(error))))
+            else:
+                due = None if stream is None else stream.row.standing.next_due
+                wanted.give(outcome.Value(Loaded(aggregate, due)))
 
-
-def _hold_back(slot: Slot, aggregate: Aggregate, due: int | None) -> None:
-    """Applies the wait that effects asked for before the actor went dormant: the row is due later than the fold."""
-    if due is None or not aggregate.asked or due <= min(moment for moment, _ in aggregate.asked):
-        return
-    for moment, effect in aggregate.asked:
-        if moment < due and effect.id not in slot.effects:
-            slot.again.setdefault(effect.id, due)
+    async def _fold(self, wanted: _Wanted, stream: Stream | None) -> Aggregate:
+        aggregate = Aggregate(wanted.kind, wanted.actor, wanted.tenant)
+        if stream is None:
+            return aggregate
+        if stream.row.kind != wanted.kind.name or stream.row.tenant != wanted.tenant:
+            raise NotFound(f"there is no {wanted.kind.name} {wanted.actor} of this tenant", id=wanted.actor)
+        decode, evolve = wanted.kind.codec.decode, aggregate.evolve
+        for _, at, payload in stream.events:
+            evolve(decode(payload), at)
+            self._folded += 1
+            if self._folded % FOLDED_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+        aggregate.settle()
+        return aggregate

@@ -7,6 +7,7 @@ and are matched with the rebuilt state by their ids.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import outcome
@@ -46,7 +47,19 @@ class Running:
 class Entry:
     """A command in the mailbox, or a report (`effect` is set), or the end of an effect (`command` is None)."""
 
-    __slots__ = ("answer", "command", "effect", "key", "principal", "retried", "size", "task", "trace")
+    __slots__ = (
+        "alone",
+        "answer",
+        "command",
+        "effect",
+        "key",
+        "owed",
+        "principal",
+        "retried",
+        "size",
+        "task",
+        "trace",
+    )
 
     def __init__(
         self,
@@ -65,6 +78,11 @@ class Entry:
         self.trace = trace
         self.principal = principal
         self.retried = False
+        """Its append failed once: a command is not judged a third time."""
+        self.alone = False
+        """It stood in a turn that the kind's code broke: it is judged in a turn of its own."""
+        self.owed = False
+        """A report whose append failed: it is offered until it is durable."""
         self.task: trio.lowlevel.Task | None = None
         self.answer: outcome.Outcome[Told] | None = None
 
@@ -101,7 +119,9 @@ class Slot:
         "commands_bytes",
         "driving",
         "effects",
+        "judging",
         "kind",
+        "nearest",
         "reports",
         "room",
         "tenant",
@@ -120,9 +140,15 @@ class Slot:
         self.room: trio.Event | None = None
         self.reports: deque[Entry] = deque()
         self.driving = False
+        """A task is seeing to the slot."""
+        self.judging = False
+        """The state runs ahead of what is committed: nothing may be started from it."""
+        self.nearest: int | None = None
+        """The next time (µs UTC) at which an effect that does not run wants to start."""
         self.effects: dict[str, Running] = {}
         self.tickets: dict[str, Ticket] = {}
         self.again: dict[str, int] = {}
+        """When effects that learnt nothing want to run again (µs UTC): a hint, lost with the slot, kept in the row."""
 
     @property
     def idle(self) -> bool:
@@ -132,16 +158,22 @@ class Slot:
     def take(self, limit: int) -> list[Entry]:
         """Removes and returns what waits: reports before commands, `limit` at most."""
         taken: list[Entry] = []
-        while self.reports and len(taken) < limit:
-            taken.append(self.reports.popleft())
-        while self.commands and len(taken) < limit:
-            entry = self.commands.popleft()
-            self.commands_bytes -= entry.size
+        while len(taken) < limit and (queue := self.reports or self.commands):
+            if taken and (taken[-1].alone or queue[0].alone):
+                break
+            entry = queue.popleft()
+            if queue is self.commands:
+                self.commands_bytes -= entry.size
             taken.append(entry)
-        if self.room is not None:
-            self.room.set()
-            self.room = None
+        self._make_room()
         return taken
+
+    def put_back(self, reports: Iterable[Entry], commands: Iterable[Entry]) -> None:
+        """Returns entries to the front of their queues, in the order given."""
+        self.reports.extendleft(reversed(list(reports)))
+        for entry in reversed(list(commands)):
+            self.commands.appendleft(entry)
+            self.commands_bytes += entry.size
 
     def refuse(self, error: Exception | None = None) -> None:
         """Answers every waiting command with `error` (by default: the service is closing)."""
@@ -150,3 +182,9 @@ class Slot:
                 outcome.Error(error or Closed("the service is closing: ask again by id or key after the restart"))
             )
         self.commands_bytes = 0
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if self.room is not None:
+            self.room.set()
+            self.room = None

@@ -1,21 +1,27 @@
 """Supervision: what the runtime itself remembers of an actor, folded from its own events.
 
 An effect that fails is tried again after a wait that doubles; after `LIMIT` failures in a row the actor is parked. A
-failure is forgotten when the effect's id is no longer asked for: another attempt has another id.
+failure is forgotten when the effect's id is no longer asked for (another attempt has another id), or when the effect
+ran to its end again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from perdure.events.event import Event
-from perdure.events.supervision import EffectFailed, Parked, Revived
+from perdure.events.supervision import EffectFailed, EffectRecovered, Parked, Revived
 
-LIMIT = 8
-"""Failures of one effect in a row before its actor is parked: with the waits below, about two minutes of trying."""
+LIMIT: Final = 8
+"""Failures of one effect in a row before its actor is parked: with the waits below, about a minute of trying."""
 
-FIRST_WAIT_US = 500_000
-LONGEST_WAIT_US = 60_000_000
+FIRST_WAIT_US: Final = 500_000
+LONGEST_WAIT_US: Final = 60_000_000
+
+ERROR_CHARACTERS: Final = 300
+TRACEBACK_CHARACTERS: Final = 8_000
+"""What is kept of an error: enough to find the place, never a whole answer that slipped into a message."""
 
 
 def wait_us(count: int) -> int:
@@ -36,19 +42,22 @@ class Supervision:
         """Takes in one of the runtime's events."""
         if isinstance(event, EffectFailed):
             self.failures[event.effect] = event
+        elif isinstance(event, EffectRecovered):
+            self.failures.pop(event.effect, None)
         elif isinstance(event, Parked):
             self.parked = event
         elif isinstance(event, Revived):
             self.parked = None
             self.failures.clear()
 
-    def failed(self, effect: str, error: str, traceback: str, at: int) -> Event:
-        """The event for one more failure of `effect` at `at` (µs UTC): a retry, or the end of patience."""
+    def failed(self, effect: str, error: str, traceback: str, now: int) -> Event:
+        """The event for one more failure of `effect` at `now` (µs UTC): a retry, or the end of patience."""
         previous = self.failures.get(effect)
         count = previous.count + 1 if previous else 1
+        line = " ".join(error.split())[:ERROR_CHARACTERS]
         if count >= LIMIT:
-            return Parked(effect=effect, error=error, traceback=traceback)
-        return EffectFailed(effect=effect, count=count, error=error, retry_at=at + wait_us(count))
+            return Parked(effect=effect, error=line, traceback=traceback[-TRACEBACK_CHARACTERS:])
+        return EffectFailed(effect=effect, count=count, error=line, retry_at=now + wait_us(count))
 
     def retry_at(self, effect: str) -> int:
         """When `effect` may be tried again, in µs UTC; 0 when it has not failed."""

@@ -17,7 +17,8 @@ from perdure.actors.runtime.slot import Entry, Slot, Told
 from perdure.events.command import Orphan
 from perdure.events.errors import PerdureError, Rejected, Superseded
 from perdure.events.event import EncodedEvent, Event, Origin
-from perdure.store.records import Append, ItemRow, Standing
+from perdure.events.supervision import EffectRecovered
+from perdure.store.records import Append, ItemRow
 
 logger = logging.getLogger("perdure")
 
@@ -33,14 +34,23 @@ class Verdict(Struct):
     ended: list[Entry]
     append: Append | None
     items: Sequence[ItemRow]
+    creator: Entry | None = None
+    """The command whose key is claimed."""
 
 
 def judge(
-    slot: Slot, aggregate: Aggregate, entries: Sequence[Entry], at: int, due_after: Callable[[], int | None]
+    slot: Slot,
+    aggregate: Aggregate,
+    entries: Sequence[Entry],
+    at: int,
+    now: int,
+    due_after: Callable[[], int | None],
 ) -> Verdict:
     """Decides `entries` in order on the state as evolved so far. Changes `aggregate`, writes nothing.
 
-    `due_after` gives the actor's next due time after all of them, waits that effects asked for included.
+    `at` dates what happens and never goes back; `now` is the clock as it is, from which waits count. `due_after` gives
+    the actor's next due time after all of them, waits that effects asked for included. What the fold of a kind raises
+    is not caught: the state is then neither the old nor the new one.
     """
     kind = slot.kind
     before = aggregate.version
@@ -48,8 +58,9 @@ def judge(
     items: list[ItemRow] = []
     references: list[str] = []
     answers: list[tuple[Entry, outcome.Outcome[Told]]] = []
+    told: list[tuple[Entry, int, bool]] = []
     ended: list[Entry] = []
-    key: str | None = None
+    creator: Entry | None = None
     causation = ""
     stale = False
 
@@ -67,7 +78,7 @@ def judge(
             stale = False
         try:
             if entry.command is None:
-                events = _end(slot, aggregate, entry, at)
+                events = _end(slot, aggregate, entry, now)
                 ended.append(entry)
             else:
                 events = aggregate.decide(entry.command, at) if entry.effect is None else _report(aggregate, entry, at)
@@ -83,16 +94,16 @@ def judge(
         if events:
             take_in(events)
             stale = True
-            key = key or entry.key
+            if creator is None and entry.key is not None:
+                creator = entry
             if entry.effect is not None:
                 causation = causation or entry.effect.effect.id
-        answers.append((entry, outcome.Value(Told(aggregate.version, "", bool(events)))))
+        told.append((entry, aggregate.version, bool(events)))
     append: Append | None = None
+    row = kind.row(aggregate.state)
     if encoded:
         aggregate.settle()
-        standing = aggregate.standing()
-        if standing.next_due is not None:
-            standing = _with_due(standing, due_after())
+        standing = aggregate.standing(row, due_after)
         first = next((entry for entry in entries if entry.command is not None), entries[0])
         append = Append(
             actor=slot.actor,
@@ -102,26 +113,22 @@ def judge(
             events=encoded,
             standing=standing,
             origin=Origin(trace=first.trace, causation=causation, principal=first.principal),
-            key=key if before == 0 else None,
-            release_key=not aggregate.kind.row(aggregate.state).keep_key,
+            key=creator.key if creator is not None and before == 0 else None,
+            release_key=not row.keep_key,
             items=items,
             references=references,
         )
-    elif stale:
-        aggregate.settle()
-    status = "parked" if aggregate.supervision.parked is not None else kind.row(aggregate.state).status
-    answers = [
-        (entry, answer if isinstance(answer, outcome.Error) else outcome.Value(_with_status(answer.unwrap(), status)))
-        for entry, answer in answers
-    ]
-    return Verdict(answers=answers, ended=ended, append=append, items=items)
+    status = "parked" if aggregate.supervision.parked is not None else row.status
+    for entry, version, changed in told:
+        answers.append((entry, outcome.Value(Told(version, status, changed))))
+    return Verdict(answers=answers, ended=ended, append=append, items=items, creator=creator)
 
 
 def _report(aggregate: Aggregate, entry: Entry, at: int) -> Sequence[Event]:
     assert entry.effect is not None
     assert entry.command is not None
     effect = entry.effect.effect
-    if any(asked.id == effect.id for _, asked in aggregate.asked):
+    if any(asked.id == effect.id for _, asked in aggregate.asked) or aggregate.owes(effect.id):
         return aggregate.decide(entry.command, at)
     if entry.command.bought:
         return aggregate.decide(Orphan(effect=effect.id, report=entry.command), at)
@@ -130,33 +137,15 @@ def _report(aggregate: Aggregate, entry: Entry, at: int) -> Sequence[Event]:
     )
 
 
-def _end(slot: Slot, aggregate: Aggregate, entry: Entry, at: int) -> Sequence[Event]:
-    """What the end of an effect comes to: nothing, or one more failure if it is still asked for."""
+def _end(slot: Slot, aggregate: Aggregate, entry: Entry, now: int) -> Sequence[Event]:
+    """What the end of an effect comes to: nothing, one more failure if it is still asked for, or a recovery."""
     running = entry.effect
     assert running is not None
+    effect = running.effect.id
     if running.result is not None:
-        slot.again[running.effect.id] = at + int(running.result.after_s * 1_000_000)
-        return ()
-    if running.cut or not any(asked.id == running.effect.id for _, asked in aggregate.asked):
+        slot.again[effect] = now + max(0, int(running.result.after_s * 1_000_000))
+        return (EffectRecovered(effect=effect),) if effect in aggregate.supervision.failures else ()
+    if running.cut or not any(asked.id == effect for _, asked in aggregate.asked):
         return ()
     error = running.error or "it ended without a report that changed what is asked for"
-    return (aggregate.supervision.failed(running.effect.id, error, running.traceback, at),)
-
-
-def _with_due(standing: Standing, due: int | None) -> Standing:
-    if due is None or standing.next_due is None or due <= standing.next_due:
-        return standing
-    return Standing(
-        status=standing.status,
-        fold=standing.fold,
-        next_due=due,
-        terminal=standing.terminal,
-        provider=standing.provider,
-        group=standing.group,
-        tags=standing.tags,
-        progress=standing.progress,
-    )
-
-
-def _with_status(told: Told, status: str) -> Told:
-    return Told(told.version, status, told.changed)
+    return (aggregate.supervision.failed(effect, error, running.traceback, now),)

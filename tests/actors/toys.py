@@ -1,13 +1,14 @@
-"""Two toy kinds on fake ports, small enough to see through: a counter with no effects, and an order that buys one thing.
+"""Two toy kinds on fake ports, small enough to see through: a counter, and an order that buys one thing.
 
 They exist to test the runtime: nothing here is a product's concern.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+import trio
 from msgspec import Struct
 
 from perdure.actors.kind import NO_INDEX, Again, Effect, Index, Port, Row
@@ -177,28 +178,65 @@ SHOP = Lane("", "shop", "default", "toy")
 
 
 class Shop:
-    """The world outside: it sells by identity, may be made to fail, and keeps an account of all that it sold."""
+    """The world outside: it sells by identity, may be made to fail, and keeps an account of all that it sold.
 
-    def __init__(self) -> None:
+    `alive` is asked first by everything it does: in a crash sweep it raises once the process is dead.
+    """
+
+    def __init__(self, alive: Callable[[], None] = lambda: None) -> None:
+        self.alive = alive
         self.account: list[tuple[str, str]] = []
         self.returned: list[str] = []
         self.polls_until_arrival = 2
         self.polls: dict[str, int] = {}
         self.failures: list[Exception] = []
+        self.poll_failures: list[Exception] = []
+        self.poll_after_s = 30.0
+        self.answer_s = 0.0
+        """How long a sale takes to be answered, after it was made."""
+        self.inside = 0
+        self.most_inside = 0
+        """How many effects were with the shop at a time, at the most."""
 
-    def sell(self, identity: str, what: str) -> str:
+    async def sell(self, identity: str, what: str) -> str:
+        await trio.lowlevel.checkpoint()
+        self.alive()
         if self.failures:
             raise self.failures.pop(0)
         self.account.append((identity, what))
-        return f"receipt-{len(self.account)}"
+        receipt = f"receipt-{len(self.account)}"
+        crash_point("send.after_last_byte", "order")
+        await self._answer()
+        return receipt
 
-    def find(self, identity: str) -> str | None:
+    async def find(self, identity: str) -> str | None:
+        await trio.lowlevel.checkpoint()
+        self.alive()
         numbers = [number for number, (known, _) in enumerate(self.account, 1) if known == identity]
         return f"receipt-{numbers[0]}" if numbers else None
 
-    def arrived(self, receipt: str) -> bool:
+    async def arrived(self, receipt: str) -> bool:
+        await trio.lowlevel.checkpoint()
+        self.alive()
+        if self.poll_failures:
+            raise self.poll_failures.pop(0)
         self.polls[receipt] = self.polls.get(receipt, 0) + 1
         return self.polls[receipt] >= self.polls_until_arrival
+
+    async def take_back(self, receipt: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.alive()
+        if receipt not in self.returned:
+            self.returned.append(receipt)
+
+    async def _answer(self) -> None:
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        try:
+            await trio.sleep(self.answer_s)
+        finally:
+            self.inside -= 1
+        self.alive()
 
 
 class Orders:
@@ -302,19 +340,19 @@ class Orders:
         identity = f"identity-{port.actor}-0"
         match effect.verb:
             case "buy" if effect.intended:
-                receipt = self.shop.find(identity)
+                receipt = await self.shop.find(identity)
                 await port.report(Miss(attempt=effect.attempt) if receipt is None else Buy(receipt=receipt))
             case "buy":
                 crash_point("send.before", self.name)
                 await port.report(Intend(attempt=effect.attempt))
-                receipt = self.shop.sell(identity, effect.what)
+                receipt = await self.shop.sell(identity, effect.what)
                 crash_point("answer.received", self.name)
                 await port.report(Buy(receipt=receipt))
             case "poll":
-                if not self.shop.arrived(effect.receipt):
-                    return Again(30.0)
+                if not await self.shop.arrived(effect.receipt):
+                    return Again(self.shop.poll_after_s)
                 await port.report(Arrive(receipt=effect.receipt))
             case _:
-                self.shop.returned.append(effect.receipt)
+                await self.shop.take_back(effect.receipt)
                 await port.report(Return())
         return None
