@@ -11,7 +11,7 @@ import os
 import sqlite3
 import struct
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from perdure.store.sqlite.faults import primary_code, translate, translate_os
 _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_BYTES: Final = 100
 _ONE_PAGE_BYTES: Final = 4_096
+_DRAFT: Final = "-new"
 _NO_WRITE_BITS: Final = 0o222
 
 
@@ -59,8 +60,6 @@ def judge_file(path: Path) -> bool:
     page_bytes, pages = _geometry(head)
     application_id, user_version = _identity(head)
     if application_id != schema.APPLICATION_ID:
-        if application_id == 0 and size_bytes <= _ONE_PAGE_BYTES and not _has_tables(path):
-            return False  # our own creation, cut short before its one transaction
         raise LogForeign(f"{path} is an SQLite database of another program, not a perdure log; name another file")
     if user_version > schema.SCHEMA_VERSION:
         raise _newer_format(path, user_version)
@@ -90,22 +89,29 @@ def judge_writable(path: Path) -> None:
 def create(path: Path, log_id: str, created_at: int) -> None:
     """Makes an empty log that only its owner may read, whatever the umask, durable with its directory entry.
 
-    Raises `DiskFull` and removes what it made.
+    It is made under another name and renamed when it is whole: under its own name a kill or a power cut in the middle
+    would leave a file without our id, or with a hot journal, that nothing tells from another program's. What an earlier
+    attempt left under the other name is removed. Raises `DiskFull` and removes what it made. Needs the lock.
     """
-    made = not path.exists()
+    draft = path.with_name(path.name + _DRAFT)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        _remove(draft)
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.fchmod(descriptor, 0o600)
         finally:
             os.close(descriptor)
-        with closing(schema.open_writer(path, "FULL")) as connection:
+        with closing(schema.open_writer(draft, "FULL")) as connection:
             schema.create_tables(connection, log_id, created_at)
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        # A WAL without its log, left where somebody removed only the log, must not be taken for the new one's.
+        _remove_companions(path)
+        sync_directory(path.parent)
+        os.rename(draft, path)
         sync_directory(path.parent)
     except (sqlite3.Error, OSError) as error:
-        if made:
-            _remove(path)
+        with suppress(OSError):  # the next attempt removes it
+            _remove(draft)
         if isinstance(error, OSError):
             raise translate_os(error, path, "creating the log") from error
         raise translate(error, path, "creating the log") from error
@@ -193,14 +199,6 @@ def _geometry(head: bytes) -> tuple[int, int]:
     return 65_536 if page_bytes == 1 else page_bytes or _ONE_PAGE_BYTES, pages if valid_for == changes else 0
 
 
-def _has_tables(path: Path) -> bool:
-    try:
-        with closing(schema.open_for_reading(path)) as connection:
-            return bool(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
-    except sqlite3.Error:
-        return True
-
-
 def _size_of(path: Path) -> int:
     try:
         return path.stat().st_size
@@ -209,5 +207,10 @@ def _size_of(path: Path) -> int:
 
 
 def _remove(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
+    path.unlink(missing_ok=True)
+    _remove_companions(path)
+
+
+def _remove_companions(path: Path) -> None:
+    for suffix in ("-wal", "-shm", "-journal"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
