@@ -15,7 +15,15 @@ from perdure.events.errors import VersionConflict
 from perdure.events.event import EncodedEvent, Origin
 from perdure.store.records import Append, Appended, ItemRow, KeyTaken, Standing
 from perdure.store.sqlite.chain import GENESIS, ChainRecord, link
-from perdure.store.sqlite.rows import STREAM_COLUMNS, StreamFields, actor_row, standing_fields
+from perdure.store.sqlite.rows import (
+    DUE,
+    PROGRESS,
+    STREAM_COLUMNS,
+    StandingFields,
+    StreamFields,
+    actor_row,
+    standing_fields,
+)
 
 Answer = Appended | VersionConflict | KeyTaken
 
@@ -43,7 +51,6 @@ class Head:
     __slots__ = (
         "actor",
         "created_at",
-        "due",
         "key",
         "key_moved",
         "kind",
@@ -54,9 +61,7 @@ class Head:
         "version",
     )
 
-    def __init__(
-        self, stream: int, actor: str, kind: str, tenant: str, key: str | None, version: int, standing: Standing | None
-    ) -> None:
+    def __init__(self, stream: int, actor: str, kind: str, tenant: str, key: str | None, version: int) -> None:
         self.stream = stream
         self.actor = actor
         self.kind = kind
@@ -64,9 +69,8 @@ class Head:
         self.key = key
         self.key_moved = False
         self.version = version
-        self.standing = standing
-        """None for a stream whose row is not written yet."""
-        self.due = None if standing is None else standing.next_due
+        self.standing: StandingFields | None = None
+        """The columns as they stand in the file, by value; None for a stream whose row is not written yet."""
         self.created_at = 0
         self.updated_at = 0
 
@@ -209,7 +213,8 @@ class Ledger:
             ).fetchone()
             if row is not None:
                 read = actor_row(row[1:])
-                head = Head(row[0], actor, read.kind, read.tenant, read.key, read.version, read.standing)
+                head = Head(row[0], actor, read.kind, read.tenant, read.key, read.version)
+                head.standing = standing_fields(read.standing)
                 self._heads[actor] = head
         return head
 
@@ -239,10 +244,8 @@ class Ledger:
 
     def move_due(self, hints: Mapping[str, int]) -> None:
         """Moves due times. An actor that asks for nothing has none, and a hint gives it none."""
-        for actor, due in hints.items():
-            head = self._heads.get(actor)
-            if head is not None and head.due is not None:
-                head.due = due
+        for actor in hints:
+            self._heads.pop(actor, None)  # its row is about to say something else
         self._connection.executemany(
             "UPDATE streams SET next_due = ? WHERE actor = ? AND next_due IS NOT NULL",
             [(due, actor) for actor, due in hints.items()],
@@ -253,18 +256,18 @@ class Ledger:
         for actor, standing in rows.items():
             head = self.head(actor)
             if head is not None:
+                head.standing = standing_fields(standing)
                 self._connection.execute(
                     'UPDATE streams SET status = ?, fold = ?, next_due = ?, terminal = ?, provider = ?, "group" = ?, '
                     "tags = ?, progress = ? WHERE id = ?",
-                    (*standing_fields(standing), head.stream),
+                    (*head.standing, head.stream),
                 )
-                head.standing, head.due = standing, standing.next_due
 
     # ------------------------------------------------------------ helpers
 
     def _new_head(self, actor: str, kind: str, tenant: str, at: int) -> Head:
         self._last_stream += 1
-        head = Head(self._last_stream, actor, kind, tenant, None, 0, None)
+        head = Head(self._last_stream, actor, kind, tenant, None, 0)
         head.created_at = at
         if len(self._heads) >= HEADS_KEPT:
             self._drop_old_heads()
@@ -329,7 +332,7 @@ class Ledger:
         postponed: list[tuple[int | str | None, ...]] = []
         restated: list[tuple[int | str | None, ...]] = []
         for head, standing in self._touched.items():
-            was = head.standing
+            was, now = head.standing, standing_fields(standing)
             if was is None:
                 created.append(
                     (
@@ -341,16 +344,16 @@ class Ledger:
                         head.version,
                         head.created_at,
                         head.updated_at,
-                        *standing_fields(standing),
+                        *now,
                     )
                 )
-            elif head.key_moved or not _same_but_for_due(was, standing):
-                restated.append((*standing_fields(standing), head.version, head.updated_at, head.key, head.stream))
-            elif head.due != standing.next_due:
-                postponed.append((head.version, head.updated_at, standing.progress, standing.next_due, head.stream))
+            elif head.key_moved or was[:DUE] != now[:DUE] or was[DUE + 1 : PROGRESS] != now[DUE + 1 : PROGRESS]:
+                restated.append((*now, head.version, head.updated_at, head.key, head.stream))
+            elif was[DUE] != now[DUE]:
+                postponed.append((head.version, head.updated_at, now[PROGRESS], now[DUE], head.stream))
             else:
-                moved.append((head.version, head.updated_at, standing.progress, head.stream))
-            head.standing, head.due, head.key_moved = standing, standing.next_due, False
+                moved.append((head.version, head.updated_at, now[PROGRESS], head.stream))
+            head.standing, head.key_moved = now, False
         executemany = self._connection.executemany
         if created:
             executemany(_INSERT_STREAM, created)
@@ -360,14 +363,3 @@ class Ledger:
             executemany(_MOVE_HEAD_AND_DUE, postponed)
         if restated:
             executemany(_RESTATE, restated)
-
-
-def _same_but_for_due(was: Standing, now: Standing) -> bool:
-    return (
-        was.status == now.status
-        and was.fold == now.fold
-        and was.terminal == now.terminal
-        and was.provider == now.provider
-        and was.group == now.group
-        and was.tags == now.tags
-    )

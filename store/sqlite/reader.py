@@ -7,7 +7,7 @@ call.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -132,22 +132,48 @@ class SqliteReader:
         """
         return await verify(self._connections, folds, kept_head=kept_head, disk=self._reading, progress=progress)
 
-    async def follow(self, *, after: int = 0, actor: str | None = None) -> AsyncIterator[Recorded]:
+    def follow(self, *, after: int = 0, actor: str | None = None) -> AsyncIterator[Recorded]:
         """See `LogReader.follow`. What was yielded is final: no record appears later at a lower position."""
-        version = 0
+        return _Following(self, after, actor)
+
+
+class _Following:
+    """The iterator of `follow`. Not a generator: one that is left half-way needs no closing."""
+
+    def __init__(self, reader: SqliteReader, after: int, actor: str | None) -> None:
+        self._reader = reader
+        self._after = after
+        self._version = 0
+        self._actor = actor
+        self._page: Iterator[Recorded] = iter(())
+
+    def __aiter__(self) -> _Following:
+        return self
+
+    async def __anext__(self) -> Recorded:
         while True:
-            signal = self.changes.signal(actor)
-            if actor is None:
-                page: Sequence[Recorded] = await self.records(after=after, limit=FOLLOW_PAGE)
-            else:
-                page = await self.read(
-                    partial(queries.stream, actor=actor, after=version, limit=FOLLOW_PAGE, after_position=after)
-                )
-            for record in page:
-                yield record
-                after, version = record.position, record.version
-            if len(page) < FOLLOW_PAGE:
+            record = next(self._page, None)
+            if record is not None:
+                self._after, self._version = record.position, record.version
+                return record
+            signal = self._reader.changes.signal(self._actor)
+            page = await self._read()
+            if not page:
                 await signal.wait()
+            self._page = iter(page)
+
+    async def _read(self) -> Sequence[Recorded]:
+        if self._actor is None:
+            return await self._reader.records(after=self._after, limit=FOLLOW_PAGE)
+        return await self._reader.read(
+            partial(
+                queries.stream,
+                actor=self._actor,
+                after=self._version,
+                limit=FOLLOW_PAGE,
+                after_position=self._after,
+            )
+        )
 
 
 @asynccontextmanager

@@ -11,6 +11,11 @@ from perdure.events.event import Recorded
 from perdure.store.records import ActorRow, ItemRow, Standing
 
 StreamFields: TypeAlias = tuple[str, str, str, str | None, int, int, int, str, int, int | None, int, str, str, str, str]
+StandingFields: TypeAlias = tuple[str, int, int | None, int, str, str, str, str]
+DUE: Final = 2
+PROGRESS: Final = 7
+"""Places of `next_due` and `progress` in `StandingFields`."""
+
 RecordFields: TypeAlias = tuple[int, str, str, str, int, str, int, int, str, str, str, str | None, bytes]
 ItemFields: TypeAlias = tuple[int, str, str, str, int, int]
 
@@ -78,9 +83,7 @@ def actor_row(fields: StreamFields) -> ActorRow:
     )
 
 
-def standing_fields(
-    standing: Standing,
-) -> tuple[str, int, int | None, int, str, str, str, str]:
+def standing_fields(standing: Standing) -> StandingFields:
     """The columns from `status` to `progress`, in the order of the table."""
     return (
         standing.status,
