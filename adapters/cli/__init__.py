@@ -11,7 +11,7 @@ JSON Lines. What a command does lies in the rooms below; here is only how it is 
 | `running` | trio, Ctrl-C and SIGTERM |
 | `requests_file`, `results`, `destination`, `job`, `batches` | the main job: lines in, lines out |
 | `events`, `ops`, `doctor`, `adopt`, `settings`, `simulate`, `topics` | the other nouns |
-| `demo`, `stage`, `worker` | the demonstration |
+| `demo`, `story`, `stage`, `worker` | the demonstration |
 """
 
 from perdure.adapters.cli.entry import main as main

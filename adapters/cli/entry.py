@@ -20,6 +20,7 @@ root = Group(
     verbs={
         "batches": "batches:batches",
         "simulate": "simulate:simulate",
+        "demo": "demo:demo",
         "help": "topics:help_",
     },
     help="""Batches, videos and files that outlive your process.
