@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import traceback as tracebacks
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol, cast
 
 import trio
 
@@ -233,7 +233,7 @@ class Effects:
 def _only(error: Exception, *types: type[Exception]) -> bool:
     """Whether `error` is of these types, or a group of nothing else: an effect may have nurseries of its own."""
     if isinstance(error, ExceptionGroup):
-        leaves: Sequence[Exception] = error.exceptions
+        leaves = cast("ExceptionGroup[Exception]", error).exceptions
         return all(_only(leaf, *types) for leaf in leaves)
     return isinstance(error, types)
 

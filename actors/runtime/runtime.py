@@ -73,11 +73,13 @@ class Runtime:
         self._loader = Loader(log)
         self._residents = Residents(self.slots, self._limits.resident_bytes)
         self._driver = Driver(log, clock, self._loader, self._residents, self.hints, self._stopped)
-        self._waker = Waker(log, self.kinds, self._schedule, self.slots, clock, self.kick, self._limits.waiting_effects)
+        self._quiet = trio.lowlevel.ParkingLot()
+        self._waker = Waker(
+            log, self.kinds, self._schedule, self.slots, clock, self.kick, self._quiet, self._limits.waiting_effects
+        )
         self._drivers: trio.Nursery | None = None
         self._effects: Effects | None = None
         self._closing = False
-        self._quiet = trio.lowlevel.ParkingLot()
 
     # ------------------------------------------------------------------ what others use
 

@@ -27,7 +27,10 @@ RETRY_S: Final = 1.0
 
 
 class Waker:
-    """Runs as one task of the service, over the slots in memory and the rows that are not."""
+    """Runs as one task of the service, over the slots in memory and the rows that are not.
+
+    `quiet` is where whoever stops driving a slot says so.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class Waker:
         slots: dict[str, Slot],
         clock: Callable[[], int],
         kick: Callable[[Slot], None],
+        quiet: trio.lowlevel.ParkingLot,
         waiting_effects: int,
     ) -> None:
         self._log = log
@@ -45,7 +49,9 @@ class Waker:
         self._slots = slots
         self._clock = clock
         self._kick = kick
+        self._quiet = quiet
         self._waiting_effects = waiting_effects
+        self._woken: list[Slot] = []
 
     async def run(self, effects: Effects) -> None:
         """Wakes what is due, until cancelled or until nothing may be started any more."""
@@ -65,6 +71,8 @@ class Waker:
                 await self._schedule.wait(self._clock())
             else:
                 await trio.lowlevel.checkpoint()
+                while any(slot.driving and slot.aggregate is None for slot in self._woken):
+                    await self._quiet.park()  # what they ask for is known when they are loaded: no more before that
 
     async def refill(self) -> None:
         """Reads the log's index of due times up to a new horizon."""
@@ -91,6 +99,7 @@ class Waker:
 
     def _wake(self, effects: Effects, now: int) -> bool:
         due = self._schedule.take(now, GROUP)
+        self._woken = []
         for entry in due:
             slot = self._slots.get(entry.actor)
             if slot is None:
@@ -98,6 +107,7 @@ class Waker:
             slot.nearest = None
             if slot.aggregate is None:
                 self._kick(slot)
+                self._woken.append(slot)
             elif slot.judging:
                 pass  # matched at the end of its turn
             else:

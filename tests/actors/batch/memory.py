@@ -1,0 +1,361 @@
+"""A provider in memory: batches and files behind the ports, an account of what was bought, and a say in what fails.
+
+It stands behind a `Network` of its own that passes the same crash points as the real one, so that a sweep under a
+virtual clock meets every boundary that a socket has. Time is trio's clock; nothing here sleeps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+import trio
+from msgspec import Struct
+
+from perdure.actors.batch.ports import (
+    BatchLimits,
+    InputProblem,
+    OutputLine,
+    ProviderBatch,
+    ProviderStatus,
+    StoredFile,
+)
+from perdure.actors.fetch import BodySource, Fetch, FetchError, HttpAnswer, HttpRequest, HttpStream
+from perdure.actors.lane import Lane
+from perdure.events.requests import Answer, LineError, Prompt, RawRequest, Usage
+from perdure.store.crash_points import crash_point
+from tests.actors.living import virtual_us
+
+NAME: Final = "memory"
+ENDPOINT: Final = "/v1/answers"
+CHUNK_BYTES: Final = 64 * 1024
+
+
+class Sold(Struct, frozen=True):
+    """One entry of the account: `kind` is `batch` or `file`, `payload` what was sent."""
+
+    kind: str
+    id: str
+    identity: str
+    payload: str
+
+
+class SoldBatch(Struct):
+    """A batch at the provider. `ends_as`: its last status; `ends_at`: when (s of trio's clock)."""
+
+    id: str
+    identity: str
+    file: str
+    created_at: int
+    ends_at: float
+    ends_as: ProviderStatus = "completed"
+    problems: Sequence[InputProblem] = ()
+    cancelled: bool = False
+
+
+class World:
+    """Everything outside: what was stored and sold, how long things take, and what goes wrong next.
+
+    `failures` maps a route (`upload`, `create`, `list`, `files`, `status`, `cancel`, `results`) to the errors that its
+    next calls raise: `before` anything was done, or `after` it was (the answer is lost).
+    """
+
+    def __init__(self, *, batch_s: float = 100.0, max_lines: int = 50_000, max_bytes: int = 200_000_000) -> None:
+        self.batch_s = batch_s
+        self.limits = BatchLimits(max_lines=max_lines, max_bytes=max_bytes)
+        self.files: dict[str, tuple[str, bytes, int]] = {}
+        self.batches: dict[str, SoldBatch] = {}
+        self.account: list[Sold] = []
+        self.ends_as: ProviderStatus = "completed"
+        self.problems: Sequence[InputProblem] = ()
+        self.edit: Callable[[list[bytes]], list[bytes]] = list
+        """What the provider does to the result lines before it hands them out."""
+        self.failures: dict[str, list[tuple[str, Exception]]] = {}
+        self.asked: Counter[str] = Counter()
+        self.longest_chunk = 0
+        self.alive: Callable[[], None] = lambda: None
+        """Called before anything is done: raises when the process that asks has died."""
+
+    def fail(self, route: str, error: FetchError, *, times: int = 1, when: str = "before") -> None:
+        """Has the next `times` calls of `route` fail."""
+        self.failures.setdefault(route, []).extend([(when, error)] * times)
+
+    def bought_twice(self) -> list[str]:
+        """What stands on the account more than once, by identity or by payload. Empty is good."""
+        seen = Counter(f"{sold.kind} {mark}" for sold in self.account for mark in (sold.identity, sold.payload))
+        return sorted(mark for mark, times in seen.items() if times > 1)
+
+    def sold(self, kind: str) -> list[str]:
+        """The ids of what was sold of a kind, oldest first."""
+        return [sold.id for sold in self.account if sold.kind == kind]
+
+    # ------------------------------------------------------------------ what the provider does
+
+    def act(self, route: str, asked: Mapping[str, Any], body: bytes) -> Any:
+        """Does what a request asks for; JSON values in and out."""
+        match route:
+            case "upload":
+                file_id = f"file-{len(self.files) + 1}"
+                self.files[file_id] = (asked["filename"], body, virtual_us())
+                self.account.append(Sold("file", file_id, asked["filename"], hashlib.sha256(body).hexdigest()))
+                return self._file(file_id)
+            case "files":
+                return [self._file(id_) for id_, (name, _, _) in self.files.items() if name == asked["filename"]]
+            case "create":
+                batch_id = f"sold-{len(self.batches) + 1}"
+                self.batches[batch_id] = SoldBatch(
+                    id=batch_id,
+                    identity=asked["identity"],
+                    file=asked["file_id"],
+                    created_at=virtual_us(),
+                    ends_at=trio.current_time() + self.batch_s,
+                    ends_as=self.ends_as,
+                    problems=self.problems,
+                )
+                self.account.append(Sold("batch", batch_id, asked["identity"], asked["file_id"]))
+                return self._batch(batch_id)
+            case "list":
+                return [self._batch(id_) for id_, batch in self.batches.items() if batch.identity == asked["identity"]]
+            case "status":
+                return self._batch(asked["id"])
+            case "cancel":
+                batch = self.batches[asked["id"]]
+                if trio.current_time() < batch.ends_at:
+                    batch.ends_at, batch.ends_as, batch.cancelled = trio.current_time() + 5.0, "cancelled", True
+                return None
+            case _:
+                raise AssertionError(route)
+
+    def results(self, source: str) -> bytes:
+        """The bytes of a result source, named by its batch."""
+        batch = self.batches[source.removeprefix("out-")]
+        data = self.files[batch.file][1]
+        lines = [self._result(json.loads(line)) for line in data.splitlines()]
+        if batch.ends_as != "completed":
+            lines = lines[: len(lines) // 2]
+        return b"".join(line + b"\n" for line in self.edit(lines))
+
+    def _result(self, line: Mapping[str, Any]) -> bytes:
+        return json.dumps({"id": line["custom_id"], "text": f"re: {line['body']['input']}"}).encode()
+
+    def _file(self, file_id: str) -> Any:
+        name, data, at = self.files[file_id]
+        return {"id": file_id, "filename": name, "size_bytes": len(data), "created_at": at}
+
+    def _batch(self, batch_id: str) -> Any:
+        batch = self.batches[batch_id]
+        ended = trio.current_time() >= batch.ends_at
+        status = batch.ends_as if ended else "processing"
+        return {
+            "id": batch_id,
+            "status": status,
+            "created_at": batch.created_at,
+            "identity": batch.identity,
+            "sources": [f"out-{batch_id}"] if ended and batch.ends_as != "failed" else [],
+            "problems": [msgspec.to_builtins(problem) for problem in batch.problems] if ended else [],
+        }
+
+
+class MemoryNetwork:
+    """The `Network` port over a `World`; passes the crash points of the real one."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def bind(
+        self, lane: Lane, *, trace: str = "", before_send: Callable[[], Awaitable[None]] | None = None
+    ) -> MemoryFetch:
+        """See `Network.bind`."""
+        return MemoryFetch(self.world, before_send)
+
+
+class MemoryFetch:
+    """The `Fetch` port over a `World`. A request's path is the route, its query what is asked."""
+
+    def __init__(self, world: World, before_send: Callable[[], Awaitable[None]] | None) -> None:
+        self._world = world
+        self._before_send = before_send
+
+    async def __call__(self, request: HttpRequest) -> HttpAnswer:
+        """See `Fetch`."""
+        world, route = self._world, request.path
+        lost = await self._send(request)
+        body = b""
+        if request.body is not None:
+            source = request.body
+            assert not isinstance(source, bytes)
+            async for chunk in source():
+                world.longest_chunk = max(world.longest_chunk, len(chunk))
+                body += chunk
+        crash_point("send.after_last_byte")
+        world.alive()
+        answer = world.act(route, request.query, body)
+        await trio.lowlevel.checkpoint()
+        if lost is not None:
+            raise lost
+        crash_point("answer.received")
+        return HttpAnswer(200, {}, json.dumps(answer).encode())
+
+    @asynccontextmanager
+    async def stream(self, request: HttpRequest) -> AsyncIterator[HttpStream]:
+        """See `Fetch.stream`."""
+        lost = await self._send(request)
+        crash_point("send.after_last_byte")
+        crash_point("answer.received")
+        yield _Stream(self._world.results(request.query["source"])[int(request.query["skip"]) :], lost)
+
+    async def _send(self, request: HttpRequest) -> Exception | None:
+        world, route = self._world, request.path
+        world.alive()
+        failures = world.failures.get(route)
+        when, error = failures.pop(0) if failures else ("", None)
+        await trio.lowlevel.checkpoint()
+        if when == "not sent" and error is not None:
+            raise error
+        if self._before_send is not None and request.safety == "create":
+            await self._before_send()
+        world.asked[route] += 1
+        crash_point("send.before")
+        if when == "before" and error is not None:
+            raise error
+        return error
+
+
+class _Stream:
+    status = 200
+    headers: Mapping[str, str] = {}
+
+    def __init__(self, data: bytes, lost: Exception | None) -> None:
+        self._data = data
+        self._lost = lost
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body, cut in half where the answer is to be lost."""
+        until = len(self._data) if self._lost is None else len(self._data) // 2
+        for start in range(0, until, CHUNK_BYTES):
+            await trio.lowlevel.checkpoint()
+            yield self._data[start : min(start + CHUNK_BYTES, until)]
+        if self._lost is not None:
+            raise self._lost
+
+
+class MemoryBatches:
+    """Implements `BatchProvider` over `MemoryFetch`."""
+
+    def __init__(self, world: World, *, searchable: bool = True) -> None:
+        self.world = world
+        self.name = NAME
+        self.endpoints: Sequence[str] = (ENDPOINT,)
+        self.searchable = searchable
+        self.settle_s = 5.0
+        self.window_s = 86_400.0
+
+    def limits(self, endpoint: str) -> BatchLimits:
+        """See `BatchProvider`."""
+        return self.world.limits
+
+    def render(self, prompt: Prompt, endpoint: str) -> RawRequest:
+        """See `BatchProvider`."""
+        body = {"model": prompt.model, "input": prompt.content}
+        return RawRequest(endpoint, body, custom_id=prompt.custom_id)
+
+    def model_of(self, endpoint: str, body: Mapping[str, object]) -> str:
+        """See `BatchProvider`."""
+        return str(body.get("model", ""))
+
+    def encode_line(self, line_id: str, url: str, body: bytes) -> bytes:
+        """See `BatchProvider`."""
+        return b'{"custom_id":"%s","url":"%s","body":%s}\n' % (line_id.encode(), url.encode(), body)
+
+    def parse_line(self, raw: bytes) -> OutputLine | None:
+        """See `BatchProvider`."""
+        try:
+            value = json.loads(raw)
+        except ValueError:
+            return None
+        return OutputLine(value["id"], "text" in value, raw)
+
+    def answer(self, endpoint: str, raw: bytes) -> Answer | LineError:
+        """See `BatchProvider`."""
+        value = json.loads(raw)
+        if "text" not in value:
+            return LineError(value.get("error", "server_error"), "it failed", 500)
+        return Answer(value["text"], Usage(input_tokens=1_000_000, output_tokens=1_000_000), "stop", "m", raw)
+
+    async def create(self, fetch: Fetch, *, file_id: str, endpoint: str, identity: str) -> ProviderBatch:
+        """See `BatchProvider`."""
+        return await self._one(fetch, "create", "create", file_id=file_id, identity=identity)
+
+    async def find(self, fetch: Fetch, *, identity: str, since: int) -> Sequence[ProviderBatch]:
+        """See `BatchProvider`."""
+        answer = await fetch(HttpRequest(method="GET", path="list", safety="read", query={"identity": identity}))
+        return msgspec.json.decode(answer.body, type=list[ProviderBatch])
+
+    async def status(self, fetch: Fetch, batch_id: str) -> ProviderBatch:
+        """See `BatchProvider`."""
+        return await self._one(fetch, "status", "read", id=batch_id)
+
+    @asynccontextmanager
+    async def results(
+        self, fetch: Fetch, source: str, *, skip_bytes: int
+    ) -> AsyncIterator[AsyncIterator[Sequence[bytes]]]:
+        """See `BatchProvider`."""
+        request = HttpRequest(
+            method="GET", path="results", safety="read", query={"source": source, "skip": str(skip_bytes)}
+        )
+        async with fetch.stream(request) as stream:
+            yield _lines(stream)
+
+    async def cancel(self, fetch: Fetch, batch_id: str) -> None:
+        """See `BatchProvider`."""
+        await fetch(HttpRequest(method="POST", path="cancel", safety="idempotent", query={"id": batch_id}))
+
+    async def _one(self, fetch: Fetch, path: str, safety: Any, **asked: str) -> ProviderBatch:
+        answer = await fetch(HttpRequest(method="POST", path=path, safety=safety, query=asked))
+        return msgspec.json.decode(answer.body, type=ProviderBatch)
+
+
+class MemoryFiles:
+    """Implements `FileProvider` over `MemoryFetch`."""
+
+    def __init__(self, *, searchable: bool = True) -> None:
+        self.name = NAME
+        self.searchable = searchable
+        self.settle_s = 5.0
+
+    async def upload(
+        self, fetch: Fetch, *, filename: str, purpose: str, body: BodySource, size_bytes: int
+    ) -> StoredFile:
+        """See `FileProvider`."""
+        answer = await fetch(
+            HttpRequest(method="POST", path="upload", safety="create", query={"filename": filename}, body=body)
+        )
+        return msgspec.json.decode(answer.body, type=StoredFile)
+
+    async def find(
+        self, fetch: Fetch, *, filename: str, size_bytes: int, purpose: str, since: int
+    ) -> Sequence[StoredFile]:
+        """See `FileProvider`."""
+        answer = await fetch(HttpRequest(method="GET", path="files", safety="read", query={"filename": filename}))
+        return msgspec.json.decode(answer.body, type=list[StoredFile])
+
+
+async def _lines(stream: HttpStream) -> AsyncIterator[Sequence[bytes]]:
+    rest = b""
+    async for chunk in stream.chunks():
+        *lines, rest = (rest + chunk).split(b"\n")
+        if lines:
+            yield lines
+    if rest:
+        yield [rest]
+
+
+def prompts(count: int, *, ids: bool = True) -> Iterator[Prompt]:
+    """`count` requests, named `r-0`, `r-1`, … or left without a name."""
+    for number in range(count):
+        yield Prompt(f"question {number}", model="m", custom_id=f"r-{number}" if ids else None)

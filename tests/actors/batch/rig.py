@@ -1,0 +1,74 @@
+"""A whole service over a provider in memory: real log, real blobs, real actors, a virtual clock."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from perdure.actors.batch.batches import BatchDefaults, Polling
+from perdure.actors.batch.effects import Batches
+from perdure.actors.kind import Kind
+from perdure.actors.provider_file.effects import ProviderFiles
+from perdure.actors.runtime.aggregate import KindFold
+from perdure.actors.runtime.runtime import Runtime, RuntimeLimits
+from perdure.actors.service import Service
+from perdure.events.ids import make_id
+from perdure.store.blobs import BlobStore
+from perdure.store.disk import InlineDisk
+from perdure.store.sqlite import open_log
+from tests.actors.batch.memory import NAME, MemoryBatches, MemoryFiles, MemoryNetwork, World
+from tests.actors.living import virtual_us
+
+POLLING = Polling(first_s=10.0, every_s=10.0)
+
+
+def counting_ids() -> Callable[[str], str]:
+    """Ids that are the same in every run: from trio's clock and a counter."""
+    numbers = iter(range(1, 1 << 30))
+    return lambda prefix: make_id(prefix, virtual_us(), next(numbers))
+
+
+@asynccontextmanager
+async def serving(
+    path: Path,
+    world: World,
+    *,
+    searchable: bool = True,
+    polling: Polling = POLLING,
+    limits: RuntimeLimits | None = None,
+    grace_s: float = 0.0,
+) -> AsyncIterator[Service]:
+    """A service on the log at `path` until the block is left."""
+    batches, files, network = MemoryBatches(world, searchable=searchable), MemoryFiles(), MemoryNetwork(world)
+    folds = [KindFold(Batches.unwired()), KindFold(ProviderFiles.unwired())]
+    async with (
+        open_log(path, disk=InlineDisk(), codecs=[fold.codec for fold in folds], clock=virtual_us) as log,
+        BlobStore(path.with_name(f"{path.name}-blobs"), InlineDisk()) as blobs,
+        trio.open_nursery() as nursery,
+    ):
+        kinds: list[Kind[Any, Any]] = [
+            Batches(log_id=log.log_id, providers={NAME: batches}, network=network, blobs=blobs),
+            ProviderFiles(log_id=log.log_id, providers={NAME: files}, network=network, blobs=blobs),
+        ]
+        runtime = Runtime(log, kinds, room=lambda lane: 16, clock=virtual_us, limits=limits)
+        await nursery.start(runtime.run)
+        yield Service(
+            runtime,
+            log,
+            blobs,
+            folds,
+            {NAME: batches},
+            ids=counting_ids(),
+            defaults=BatchDefaults(polling=polling),
+        )
+        await runtime.drain(grace_s=grace_s, purchase_grace_s=grace_s)
+        nursery.cancel_scope.cancel()
+
+
+async def verified(service: Service) -> None:
+    """Raises what the log's own verification finds wrong."""
+    (await service.log.verify()).raise_if_bad()
