@@ -19,6 +19,7 @@ from perdure.actors.batch.state import KIND as BATCH
 from perdure.actors.batch.views import BatchHandle, BatchView
 from perdure.actors.provider_file.state import KIND as PROVIDER_FILE
 from perdure.actors.provider_file.views import ProviderFileHandle, ProviderFileView
+from perdure.actors.replaying import Replayed, replay
 from perdure.actors.runtime.aggregate import KindFold
 from perdure.actors.runtime.runtime import Runtime
 from perdure.actors.runtime.slot import Told
@@ -55,9 +56,22 @@ class EventLog:
             if not page:
                 return
 
-    def tail(self, *, after: int = 0) -> AsyncIterator[Recorded]:
-        """The records after position `after`, then those to come, for ever."""
-        return self._log.follow(after=after)
+    def tail(self, *, after: int = 0, actor: str | None = None) -> AsyncIterator[Recorded]:
+        """The records after position `after` (of one actor, or of all), then those to come, for ever."""
+        return self._log.follow(after=after, actor=actor)
+
+    @property
+    def id(self) -> str:
+        """The log's id, which is part of every mark that is planted at a provider."""
+        return self._log.log_id
+
+    async def head(self) -> int:
+        """The last durable position, 0 for an empty log."""
+        return await self._log.head()
+
+    async def replay(self) -> Replayed:
+        """Folds every actor with today's code and compares it with its row; see `Replayed`."""
+        return await replay(self._log, self._folds)
 
     async def verify(self, *, kept_head: str | None = None) -> Verified:
         """Checks the chain of all commits and folds every actor again; see `Verified`. Raises nothing for a bad log."""
@@ -65,10 +79,14 @@ class EventLog:
 
     async def state(self, id: str, at: int | datetime | None = None) -> Any:
         """The state of an actor now, after version `at`, or at a time. Raises `NotFound`."""
+        return (await self.folded(id, at))[1]
+
+    async def folded(self, id: str, at: int | datetime | None = None) -> tuple[int, Any]:
+        """The version and the state of an actor now, after version `at`, or at a time. Raises `NotFound`."""
         version = at if isinstance(at, int) else None
         time = int(at.timestamp() * 1_000_000) if isinstance(at, datetime) else None
-        _, aggregate = await state_at(self._log, id, self._folds, version=version, time=time)
-        return aggregate.state
+        reached, aggregate = await state_at(self._log, id, self._folds, version=version, time=time)
+        return reached, aggregate.state
 
 
 class Reader:

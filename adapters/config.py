@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 import platformdirs
@@ -87,9 +87,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         `PERDURE_LIMITS_GRACE_S=1`, `PERDURE_<PROVIDER>_BASE_URL=…`. Raises `InvalidRequest` that names the place.
         """
         merged: dict[str, Any] = {}
-        for path in config_files(directory):
-            _merge(merged, _read(path))
-        _merge(merged, _from_environment(os.environ if environ is None else environ))
+        for _, values in layers(directory=directory, environ=environ):
+            _merge(merged, values)
         return _convert(merged, "the configuration")
 
 
@@ -97,6 +96,17 @@ def config_files(directory: Path | None = None) -> list[Path]:
     """The files that are read, least important first; they need not exist."""
     user = Path(platformdirs.user_config_dir("perdure")) / USER_FILE_NAME
     return [user, (directory or Path.cwd()) / FILE_NAME]
+
+
+def layers(
+    *, directory: Path | None = None, environ: Mapping[str, str] | None = None
+) -> list[tuple[str, dict[str, Any]]]:
+    """What each place says, least important first: its name, and its values as a tree. Raises `InvalidRequest`."""
+    variables = os.environ if environ is None else environ
+    return [
+        *((str(path), _read(path)) for path in config_files(directory)),
+        ("environment", _from_environment(variables)),
+    ]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -141,7 +151,7 @@ def _number(name: str, text: str) -> float:
 def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if isinstance(value, dict) and isinstance(into.get(name), dict):
-            _merge(into[name], value)
+            _merge(into[name], cast("Mapping[str, Any]", value))
         else:
             into[name] = value
 

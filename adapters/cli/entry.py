@@ -19,8 +19,12 @@ root = Group(
     "perdure",
     verbs={
         "batches": "batches:batches",
+        "ops": "ops:ops",
+        "events": "events:events",
         "simulate": "simulate:simulate",
         "demo": "demo:demo",
+        "doctor": "doctor:doctor",
+        "config": "settings:config",
         "help": "topics:help_",
     },
     help="""Batches, videos and files that outlive your process.

@@ -68,7 +68,7 @@ def show_one(terminal: Terminal, row: Row, columns: Sequence[Column]) -> None:
             width = max(len(column.heading or column.field) for column in columns)
             for column in columns:
                 text = _text(terminal, column, row)
-                terminal.print(f"{column.heading or column.field:<{width}}  {text}")
+                terminal.print(f"{column.heading or column.field:<{width}}  {text}".rstrip())
         case "json":
             terminal.print(_pretty(row))
         case _:
