@@ -182,7 +182,10 @@ class Runtime:
                     nursery.start_soon(self._waker.run, effects)
                     nursery.start_soon(restating.terminal_actors)
                     task_status.started()
-                    await trio.sleep_forever()
+                    try:
+                        await trio.sleep_forever()
+                    finally:
+                        effects.close()  # turns go on for a while; what they lead to is for the next start
             finally:
                 self._closing = True
                 drivers.cancel_scope.deadline = trio.current_time() + self._limits.stop_s

@@ -17,6 +17,7 @@ from perdure.actors.runtime.runtime import Runtime, RuntimeLimits
 from perdure.events.event import Recorded
 from perdure.events.ids import IdSource, new_id
 from perdure.store.disk import Disk, InlineDisk
+from perdure.store.log import LogReader
 from perdure.store.sqlite import SqliteLog, open_log
 
 EPOCH_US = 1_795_000_000_000_000
@@ -72,12 +73,12 @@ async def running(
             nursery.cancel_scope.cancel()
 
 
-async def records_of(log: SqliteLog, actor: str) -> list[Recorded]:
+async def records_of(log: LogReader, actor: str) -> list[Recorded]:
     """All records of an actor."""
     return list(await log.stream(actor, limit=100_000))
 
 
-async def types_of(log: SqliteLog, actor: str) -> list[str]:
+async def types_of(log: LogReader, actor: str) -> list[str]:
     """The types of all events of an actor, without the toys' prefix."""
     return [record.type.removeprefix("toy.") for record in await records_of(log, actor)]
 

@@ -183,7 +183,7 @@ class TestLog:
     __test__ = False
 
     def __init__(self, log: Any) -> None:
-        self._log = log
+        self.real = log
         self.errors: list[Exception] = []
         self.always: Exception | None = None
         self.gate: trio.Event | None = None
@@ -192,9 +192,10 @@ class TestLog:
         self.loads: list[Sequence[str]] = []
         self.load_errors: list[Exception] = []
         self.hints: list[tuple[str, int]] = []
+        self.due_instead: Callable[..., Awaitable[Any]] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._log, name)
+        return getattr(self.real, name)
 
     async def append(self, append: Append) -> Appended:
         self.appends.append(append)
@@ -204,15 +205,18 @@ class TestLog:
             raise self.errors.pop(0)
         if self.always is not None:
             raise self.always
-        appended: Appended = await self._log.append(append)
+        appended: Appended = await self.real.append(append)
         return appended
 
     async def load(self, actors: Sequence[str], **bounds: Any) -> Any:
         self.loads.append(actors)
         if self.load_errors:
             raise self.load_errors.pop(0)
-        return await self._log.load(actors, **bounds)
+        return await self.real.load(actors, **bounds)
+
+    async def due(self, **bounds: Any) -> Any:
+        return await (self.due_instead or self.real.due)(**bounds)
 
     def move_due(self, actor: str, next_due: int) -> None:
         self.hints.append((actor, next_due))
-        self._log.move_due(actor, next_due)
+        self.real.move_due(actor, next_due)

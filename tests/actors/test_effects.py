@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from perdure.actors.runtime.supervision import LIMIT
 from perdure.events.command import Revive
 from perdure.events.errors import Rejected, Superseded
 from tests.actors.living import EPOCH_US, assert_verifies, living, records_of, types_of, virtual_us
-from tests.actors.scripted import Hand, Mean, Said, Say, Scripts, Unwant, Want
+from tests.actors.scripted import Act, Hand, Mean, Said, Say, Scripts, Unwant, Want
 from tests.actors.toys import Cancel, Note, Order, Orders, Shop
 
 pytestmark = pytest.mark.trio
@@ -139,9 +140,9 @@ async def saying(effect: Effect, port: Port) -> None:
     ],
 )
 async def test_a_failing_effect_waits_longer_each_time_and_is_parked(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock, act: object
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, act: Act
 ) -> None:
-    kinds = Scripts({"work": act})  # type: ignore[dict-item]
+    kinds = Scripts({"work": act})
     at: list[float] = []
     async with living(tmp_path / "log.db", [kinds]) as (runtime, log):
         await runtime.tell("script", "a", Want(id="work"))
@@ -152,7 +153,7 @@ async def test_a_failing_effect_waits_longer_each_time_and_is_parked(
             await trio.sleep(0.125)
         await trio.sleep(3_600)
         assert len([effect for effect in kinds.started if effect == "work"]) == LIMIT
-        waits = [round((later - earlier) * 8) / 8 for earlier, later in zip(at, at[1:], strict=False)]
+        waits = [round((later - earlier) * 8) / 8 for earlier, later in itertools.pairwise(at)]
         assert waits == sorted(waits)
         assert waits[0] == pytest.approx(0.5, abs=0.13)
         assert waits[-1] == pytest.approx(16, abs=0.26)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -14,13 +15,13 @@ from perdure.events.errors import Closed, DiskFull
 from perdure.store.disk import InlineDisk
 from perdure.store.sqlite import open_log
 from tests.actors.living import assert_verifies, living, running, types_of, virtual_us
-from tests.actors.scripted import Hand, Say, Scripts, TestLog, Unwant, Want
+from tests.actors.scripted import Act, Hand, Say, Scripts, TestLog, Unwant, Want
 from tests.actors.toys import Add, Counters, Order, Orders, Shop
 
 pytestmark = pytest.mark.trio
 
 
-def lasting(seconds: float, ends: dict[str, float]) -> object:
+def lasting(seconds: float, ends: dict[str, float]) -> Act:
     """An effect that takes its time and notes when it ended, and how."""
 
     async def act(effect: Effect, port: Port) -> None:
@@ -37,7 +38,7 @@ async def test_draining_lets_effects_end_and_starts_none(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     ends: dict[str, float] = {}
-    kinds = Scripts({"short": lasting(5, ends), "later": lasting(1, ends)})  # type: ignore[dict-item]
+    kinds = Scripts({"short": lasting(5, ends), "later": lasting(1, ends)})
     async with living(tmp_path / "log.db", [kinds]) as (runtime, log):
         await runtime.tell("script", "a", Want(id="short"))
         await runtime.tell("script", "b", Want(id="later", not_before=virtual_us() + 2_000_000))
@@ -58,7 +59,7 @@ async def test_draining_cuts_off_what_takes_longer_purchases_that_cannot_be_foun
 ) -> None:
     ends: dict[str, float] = {}
     acts = {id: lasting(1_000, ends) for id in ("read", "searchable", "image")} | {"speech": lasting(60, ends)}
-    kinds = Scripts(acts)  # type: ignore[arg-type]
+    kinds = Scripts(acts)
     async with living(tmp_path / "log.db", [kinds]) as (runtime, log):
         await runtime.tell("script", "a", Want(id="read"))
         await runtime.tell("script", "a", Want(id="searchable", purchase=True, searchable=True))
@@ -113,7 +114,7 @@ async def test_draining_ends_although_a_report_cannot_be_written(
 async def test_two_may_wait_for_the_end(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     ends: dict[str, float] = {}
     async with (
-        living(tmp_path / "log.db", [Scripts({"work": lasting(5, ends)})]) as (runtime, _),  # type: ignore[dict-item]
+        living(tmp_path / "log.db", [Scripts({"work": lasting(5, ends)})]) as (runtime, _),
         trio.open_nursery() as nursery,
     ):
         await runtime.tell("script", "a", Want(id="work"))
@@ -129,8 +130,8 @@ async def test_a_report_in_hand_at_cancel_is_durable(tmp_path: Path, autojump_cl
     shop = Shop()
     path = tmp_path / "log.db"
     async with open_log(path, disk=InlineDisk(), codecs=[Orders.codec], clock=virtual_us) as real:
-        log = TestLog(real)
-        runtime = Runtime(log, [Orders(shop)], clock=virtual_us)  # type: ignore[arg-type]
+        log: Any = TestLog(real)
+        runtime = Runtime(log, [Orders(shop)], clock=virtual_us)
         async with trio.open_nursery() as nursery:
             await nursery.start(runtime.run)
             await runtime.tell("order", "order_1", Order(what="x"))
@@ -185,11 +186,15 @@ async def test_cancelled_with_a_dead_disk_it_ends_after_its_deadline(
 async def test_an_exception_beside_it_skips_the_grace(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     ends: dict[str, float] = {}
     async with open_log(tmp_path / "log.db", disk=InlineDisk(), codecs=[Scripts.codec]) as log:
-        with pytest.raises(ExceptionGroup) as raised:
-            async with running(log, [Scripts({"work": lasting(1_000, ends)})]) as runtime:  # type: ignore[dict-item]
+
+        async def application() -> None:
+            async with running(log, [Scripts({"work": lasting(1_000, ends)})]) as runtime:
                 await runtime.tell("script", "a", Want(id="work"))
                 await trio.sleep(1)
                 raise KeyError("the application's own")
+
+        with pytest.raises(ExceptionGroup) as raised:
+            await application()
         assert raised.group_contains(KeyError)
         assert ends["work"] == pytest.approx(1, abs=0.1)
 

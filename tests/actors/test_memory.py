@@ -1,4 +1,4 @@
-"""What is in memory: running, resident, dormant; bounded in bytes, loaded in groups, restated after a change of fold."""
+"""What is in memory: bounded in bytes, loaded in groups, restated after a change of fold."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from perdure.actors.kind import Kind
 from perdure.actors.runtime.runtime import RuntimeLimits
 from perdure.actors.runtime.turn import Defect
 from perdure.events.errors import Closed, NotFound, Rejected
@@ -40,7 +41,7 @@ async def test_every_answer_waits_for_the_commit_it_was_judged_on(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     """A rejection and an "already done" that rest on an uncommitted event are not told before it is durable."""
-    kinds = [Scripts(), Orders(Shop())]
+    kinds: list[Kind[Any, Any]] = [Scripts(), Orders(Shop())]
     async with open_log(tmp_path / "log.db", disk=InlineDisk(), codecs=[kind.codec for kind in kinds]) as real:
         log = TestLog(real)
         async with running(log, kinds, room=0) as runtime, trio.open_nursery() as nursery:
@@ -138,7 +139,7 @@ async def test_who_waits_at_a_full_mailbox_is_told_when_the_service_closes(
                 nursery.start_soon(tell)
             await trio.sleep(1)
             nursery.start_soon(lambda: runtime.drain(grace_s=1, purchase_grace_s=1))
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
             await trio.testing.wait_all_tasks_blocked()
             assert [type(answer.error) for answer in answers if isinstance(answer, outcome.Error)] == [Closed] * 4
             log.gate.set()
