@@ -52,18 +52,13 @@ class _Entry:
 
     __slots__ = ("append", "events", "handed_over", "size", "task", "work")
 
-    def __init__(self, append: Append | None, work: _Work | None) -> None:
+    def __init__(self, append: Append | None, work: _Work | None, size: int) -> None:
         self.append = append
         self.work = work
         self.task = trio.lowlevel.current_task()
         self.handed_over = False
-        self.events = 0
-        self.size = 0
-        if append is not None:
-            self.events = len(append.events)
-            self.size = self.events * _EVENT_BYTES + len(append.items) * _ITEM_BYTES
-            for event in append.events:
-                self.size += len(event.payload)
+        self.events = 0 if append is None else len(append.events)
+        self.size = size
 
 
 class GroupCommit:
@@ -96,14 +91,17 @@ class GroupCommit:
         """See `Log.append`."""
         if not append.events:
             raise ValueError("an append has at least one event")
-        entry = _Entry(append, None)
-        self._hints.pop(append.actor, None)  # older than what these events say about the due time
-        appended: Appended = await self._hand_over(entry)
+        size = len(append.events) * _EVENT_BYTES + len(append.items) * _ITEM_BYTES
+        for event in append.events:
+            size += len(event.payload)
+        if self._hints:
+            self._hints.pop(append.actor, None)  # older than what these events say about the due time
+        appended: Appended = await self._hand_over(_Entry(append, None, size))
         return appended
 
     async def in_writer(self, work: Callable[[sqlite3.Connection, Ledger], T]) -> T:
         """Runs `work` in a transaction of its own between two groups; durable on return. Raises like `append`."""
-        result: T = await self._hand_over(_Entry(None, work))
+        result: T = await self._hand_over(_Entry(None, work, 0))
         return result
 
     def move_due(self, actor: str, next_due: int) -> None:

@@ -33,14 +33,30 @@ class WritingHandle:
         self._connection = connection
         self._checkpointer = checkpointer
 
+    def checkpoint(self) -> int:
+        """Moves what it can of the WAL into the database file, beside the commits that go on meanwhile.
+
+        Gives how many pages the WAL held, 0 where that could not be told.
+        """
+        with suppress(sqlite3.Error):  # the log is whole with the WAL too, and a later checkpoint tries again
+            _, pages, _ = self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            return max(int(pages), 0)
+        return 0
+
     def empty_wal(self) -> None:
-        """Moves the WAL into the database file and empties it; does nothing where a reader is in the way."""
-        if self.writer.healthy:
-            with suppress(sqlite3.Error):  # the log is whole with the WAL too, and a later checkpoint tries again
-                self._checkpointer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        """Moves the WAL into the database file and empties it; does nothing where a reader is in the way.
+
+        For the thread that commits, between two commits.
+        """
+        if not self.writer.healthy:
+            return
+        with suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA busy_timeout = 0")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._connection.execute(f"PRAGMA busy_timeout = {schema.BUSY_TIMEOUT_MS}")
 
     def close(self) -> None:
-        """Closes the connections; the last one to close moves the WAL into the database file, unless commits failed."""
+        """Closes the connections; the last one to close moves the WAL into the database file."""
         self.empty_wal()
         self._checkpointer.close()
         self._connection.close()

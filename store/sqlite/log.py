@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,9 +29,11 @@ from perdure.store.sqlite.reader import READING_THREADS, SqliteReader
 
 T = TypeVar("T")
 
-CHECKPOINT_BYTES: Final = 8 << 20
-"""Past this much WAL a passive checkpoint runs between two commits' worth of other work: below what makes reads slow,
-and far below the writer's own automatic checkpoint, which would stand within a commit."""
+CHECKPOINT_PAGES: Final = 4_000
+"""At about this many pages of WAL (16 MiB) a checkpoint runs beside the commits: half of what makes SQLite run one
+within a commit, which then finds little left to do."""
+
+_ROWS_PER_PAGE: Final = 20
 
 
 class SqliteLog(SqliteReader):
@@ -43,10 +45,16 @@ class SqliteLog(SqliteReader):
         connections: Connections,
         writing: Disk,
         reading: Disk,
+        checkpoints: Disk,
         queue_bytes: int,
     ) -> None:
         super().__init__(opened.path, opened.log_id, connections, reading, Changes())
+        self._opened = opened
         self._writer = opened.writer
+        self._checkpoints = checkpoints
+        self._checkpoint_due = trio.Event()
+        self._rows = 0
+        self._rows_between = CHECKPOINT_PAGES
         self._listeners: dict[int, CommitListener] = {}
         self._next_listener = 0
         self._committer = GroupCommit(
@@ -55,7 +63,21 @@ class SqliteLog(SqliteReader):
 
     async def run(self) -> None:
         """The writer's task, which `open_log` starts; it ends after `close`."""
-        await self._committer.run()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._checkpoint_at_times)
+            await self._committer.run()
+            nursery.cancel_scope.cancel()
+
+    async def _checkpoint_at_times(self) -> None:
+        while True:
+            await self._checkpoint_due.wait()
+            self._checkpoint_due = trio.Event()
+            pages = await self._checkpoints.run(self._opened.checkpoint)
+            # How many pages a row takes depends on where it lies: learnt from what the WAL has come to.
+            if pages < CHECKPOINT_PAGES // 2:
+                self._rows_between = min(self._rows_between * 2, CHECKPOINT_PAGES * _ROWS_PER_PAGE)
+            elif pages > CHECKPOINT_PAGES * 2:
+                self._rows_between = max(self._rows_between // 2, CHECKPOINT_PAGES // 4)
 
     def close(self) -> None:
         """Refuses further appends and lets `run` end once those that are handed over are decided."""
@@ -66,9 +88,9 @@ class SqliteLog(SqliteReader):
         """See `Log.healthy`."""
         return self._writer.healthy
 
-    async def append(self, append: Append) -> Appended:
+    def append(self, append: Append) -> Coroutine[Any, Any, Appended]:
         """See `Log.append`."""
-        return await self._committer.append(append)
+        return self._committer.append(append)
 
     def move_due(self, actor: str, next_due: int) -> None:
         """See `Log.move_due`."""
@@ -125,6 +147,11 @@ class SqliteLog(SqliteReader):
         return await self._committer.in_writer(lambda connection, _: work(connection))
 
     def _tell(self, written: Sequence[tuple[Append, Appended]]) -> None:
+        for append, _ in written:
+            self._rows += len(append.events) + len(append.items)
+        if self._rows >= self._rows_between:
+            self._rows = 0
+            self._checkpoint_due.set()
         self.changes.committed(append.actor for append, _ in written)
         for listener in tuple(self._listeners.values()):
             listener(written)
@@ -163,7 +190,7 @@ async def open_log(
         opened = await writing.run(lambda: open_for_writing(file, known, synchronous, clock, ids))
         connections = Connections(file)
         try:
-            log = SqliteLog(opened, connections, writing, reading, queue_bytes)
+            log = SqliteLog(opened, connections, writing, reading, disk or ThreadDisk(1), queue_bytes)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(log.run)
                 try:

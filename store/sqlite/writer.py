@@ -93,6 +93,7 @@ class Writer:
         self, group: Sequence[Append], hints: Mapping[str, int], kinds: Mapping[str, None]
     ) -> tuple[list[Outcome], bool]:
         ledger = self._ledger
+        ledger.meet(append.actor for append in group)
         answers: list[Outcome] = [ledger.add(append) for append in group]
         wrote = ledger.write(self._clock())
         return answers, self._finish(wrote, hints, kinds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import trio.testing
 from perdure.events.errors import Corrupt, DiskFull, OutcomeUnknown, PerdureError, Unavailable, VersionConflict
 from perdure.store.records import Append, Appended, KeyTaken
 from perdure.store.sqlite import SqliteLog, open_log
+from tests.store.sqlite.disks import HeldDisk
 from tests.store.sqlite.faulty import SYNC_FAILED, Faults, faults, sqlite_error
 from tests.store.sqlite.toys import CODEC, TOY, Hand, append
 
@@ -20,8 +22,10 @@ __all__ = ["faults"]  # a fixture that pytest finds by its name in this module
 FENCE = "UPDATE fence"
 
 
-async def answers(log: SqliteLog, *appends: Append) -> list[Appended | Exception]:
-    """What becomes of appends that are handed over together, in order."""
+async def answers(
+    log: SqliteLog, *appends: Append, then: Callable[[], None] = lambda: None
+) -> list[Appended | Exception]:
+    """What becomes of appends that are handed over behind another one, in order; `then` is called after that."""
     found: dict[int, Appended | Exception] = {}
 
     async def one(number: int, each: Append) -> None:
@@ -36,6 +40,7 @@ async def answers(log: SqliteLog, *appends: Append) -> list[Appended | Exception
         for number, each in enumerate(appends):
             nursery.start_soon(one, number, each)
             await trio.testing.wait_all_tasks_blocked()
+        then()
     return [found[number] for number in range(len(appends))]
 
 
@@ -151,14 +156,16 @@ async def test_a_foreign_lock_refuses_and_passes(tmp_path: Path, faults: Faults)
 
 @pytest.mark.trio
 async def test_every_member_of_a_failed_group_gets_its_own_error(tmp_path: Path, faults: Faults) -> None:
-    async with open_log(tmp_path / "log.db", codecs=[CODEC]) as log:
+    disk = HeldDisk()
+    async with open_log(tmp_path / "log.db", codecs=[CODEC], disk=disk) as log:
         await log.append(append("toy_0", 0))
+        disk.held = True
 
         def fail_the_second(_: object) -> None:
             faults.fail_next("COMMIT", sqlite_error(SYNC_FAILED, "disk I/O error"))
 
         with log.on_commit(fail_the_second):
-            found = await answers(log, append("toy_1", 0), append("toy_2", 0), append("toy_0", 9))
+            found = await answers(log, append("toy_1", 0), append("toy_2", 0), append("toy_0", 9), then=disk.release)
         assert [type(each) for each in found] == [Unavailable] * 3
         assert len(set(map(id, found))) == 3
 

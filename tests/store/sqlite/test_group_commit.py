@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import trio
@@ -15,33 +14,8 @@ from perdure.store.crash_points import armed
 from perdure.store.disk import InlineDisk
 from perdure.store.records import Append, Appended, KeyTaken
 from perdure.store.sqlite import SqliteLog, open_log
+from tests.store.sqlite.disks import HeldDisk
 from tests.store.sqlite.toys import CODEC, TOY, Hand, append
-
-T = TypeVar("T")
-
-
-class HeldDisk:
-    """A disk whose work waits for the test: a commit takes as long as the test wants."""
-
-    def __init__(self) -> None:
-        self.held = False
-        self.runs = 0
-        self._released = trio.Event()
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """See `Disk.run`."""
-        await trio.lowlevel.checkpoint()
-        self.runs += 1
-        if self.held:
-            with trio.CancelScope(shield=True):
-                await self._released.wait()
-        return work()
-
-    def release(self) -> None:
-        """Lets everything through that waits, and all that comes."""
-        self.held = False
-        self._released.set()
-        self._released = trio.Event()
 
 
 async def hand_over(nursery: trio.Nursery, log: SqliteLog, each: Append) -> list[Appended | Exception]:
