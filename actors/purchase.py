@@ -134,14 +134,15 @@ class Purchase(Struct):
             self._reopen(event.attempt)
             self.retry_at = event.retry_at
             self.blocked = (f"{event.reason}: {opened}" if isinstance(opened, str) else event.reason) * event.blocked
-            self.refused_since = self.refused_since or event.at
+            # Patience is for refusals that may pass by themselves; while it was blocked somebody else had to act.
+            self.refused_since = 0 if event.blocked else self.refused_since or event.at
         elif isinstance(event, PurchaseLost):
             self.phase = "lost"
         elif isinstance(event, (PurchaseAbsent, PurchaseResubmitted)):
             self._reopen(event.attempt)
         elif isinstance(event, PurchaseResumed):
             self._reopen(event.attempt)
-            self.retry_at, self.blocked = 0, ""
+            self.retry_at, self.refused_since, self.blocked = 0, 0, ""
 
     def _reopen(self, attempt: int) -> None:
         self.phase, self.attempt = "open", attempt + 1

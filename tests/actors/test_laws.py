@@ -102,7 +102,11 @@ steps = st.one_of(
     st.builds(Step, st.sampled_from(sorted(commands)), st.sampled_from(ACTORS)),
     st.builds(Step, st.just("wait"), seconds=st.sampled_from([0.0, 0.3, 2.0, 40.0])),
     st.just(Step("restart")),
-    st.builds(lambda point, occurrence: Step("restart", death=Death(*point, occurrence)), points, st.integers(1, 6)),
+    st.builds(
+        lambda point, occurrence: Step("restart", death=Death(point[0], point[1], occurrence)),
+        points,
+        st.integers(1, 6),
+    ),
 )
 
 
