@@ -12,9 +12,11 @@ import trio.testing
 from perdure.actors.kind import Again, Effect, Port
 from perdure.actors.runtime.supervision import LIMIT
 from perdure.events.command import Revive
-from perdure.events.errors import Rejected, Superseded
-from tests.actors.living import EPOCH_US, assert_verifies, living, records_of, types_of, virtual_us
-from tests.actors.scripted import Act, Hand, Mean, Said, Say, Scripts, Unwant, Want
+from perdure.events.errors import DiskFull, Rejected, Superseded
+from perdure.store.disk import InlineDisk
+from perdure.store.sqlite import open_log
+from tests.actors.living import EPOCH_US, assert_verifies, living, records_of, running, types_of, virtual_us
+from tests.actors.scripted import Act, Hand, Mean, Said, Say, Scripts, TestLog, Unwant, Want
 from tests.actors.toys import Cancel, Note, Order, Orders, Shop
 
 pytestmark = pytest.mark.trio
@@ -53,6 +55,70 @@ async def test_running_means_until_committed(tmp_path: Path, autojump_clock: tri
             await runtime.tell("script", "a", Say(text=str(number)))
         await trio.sleep(10)
         assert kinds.started == ["work"]
+
+
+async def test_an_ended_effect_whose_report_waits_is_not_started_again(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """It leaves without waiting for its answer, while a turn of its actor hangs in the log: it counts as running."""
+    go = trio.Event()
+
+    async def act(effect: Effect, port: Port) -> None:
+        await go.wait()
+        with trio.move_on_after(0.1):
+            await port.report(Unwant(id="work"))
+
+    kinds = Scripts({"work": act})
+    async with open_log(tmp_path / "log.db", disk=InlineDisk(), codecs=[kinds.codec]) as real:
+        log = TestLog(real)
+        async with running(log, [kinds]) as runtime, trio.open_nursery() as nursery:
+            await runtime.tell("script", "a", Want(id="work"))
+            await trio.sleep(1)
+            log.gate = trio.Event()
+            nursery.start_soon(runtime.tell, "script", "a", Say(text="x"))
+            await trio.sleep(1)
+            go.set()
+            await trio.sleep(1)
+            assert runtime.counts()["effects"] == 0, "its task has ended"
+            log.gate.set()
+            await trio.sleep(10)
+            assert kinds.started == ["work"]
+            assert await types_of(real, "a") == ["script.Wanted", "script.Said", "script.Unwanted"]
+
+
+async def test_nothing_starts_from_what_is_not_committed(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Its lane gets room while a change of the effect hangs in the log, and then that change fails."""
+    begun: list[tuple[str, bool]] = []
+
+    async def act(effect: Effect, port: Port) -> None:
+        begun.append((effect.id, effect.intended))
+        await trio.sleep(5)
+        await port.report(Unwant(id=effect.id))
+
+    kinds = Scripts({"first": act, "second": act})
+    async with open_log(tmp_path / "log.db", disk=InlineDisk(), codecs=[kinds.codec]) as real:
+        log = TestLog(real)
+        async with running(log, [kinds], room=1) as runtime, trio.open_nursery() as nursery:
+            await runtime.tell("script", "a", Want(id="first"))
+            await runtime.tell("script", "b", Want(id="second"))
+            await trio.sleep(1)
+            gate = log.gate = trio.Event()
+
+            async def mean() -> None:
+                with pytest.raises(DiskFull):
+                    await runtime.tell("script", "b", Mean(id="second"))
+
+            nursery.start_soon(mean)
+            await trio.sleep(1)
+            log.gate = None  # the other actor's appends pass
+            await trio.sleep(10)
+            assert begun == [("first", False)], "room came, and the state runs ahead of the log"
+            log.errors.extend([DiskFull("full"), DiskFull("full")])
+            gate.set()
+            await trio.sleep(10)
+            assert begun == [("first", False), ("second", False)]
 
 
 async def test_a_report_that_nobody_asks_for_is_superseded(

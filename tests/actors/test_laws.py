@@ -79,6 +79,10 @@ async def assert_live_is_replayed(log: SqliteLog, kinds: Sequence[Kind[Any, Any]
             assert digest(aggregate.state) == live[stream.row.actor]
 
 
+def dies(point: tuple[str, str], occurrence: int) -> Step:
+    return Step("restart", death=Death(point[0], point[1], occurrence))
+
+
 commands: dict[str, Command] = {
     "order": Order(what="a lamp"),
     "another order": Order(what="a chair"),
@@ -102,11 +106,7 @@ steps = st.one_of(
     st.builds(Step, st.sampled_from(sorted(commands)), st.sampled_from(ACTORS)),
     st.builds(Step, st.just("wait"), seconds=st.sampled_from([0.0, 0.3, 2.0, 40.0])),
     st.just(Step("restart")),
-    st.builds(
-        lambda point, occurrence: Step("restart", death=Death(point[0], point[1], occurrence)),
-        points,
-        st.integers(1, 6),
-    ),
+    st.builds(dies, points, st.integers(1, 6)),
 )
 
 
