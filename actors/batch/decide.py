@@ -252,6 +252,8 @@ def _resubmit(state: BatchState) -> Sequence[Event]:
 
 def _orphaned(state: BatchState, report: NoteSubmitted, at: int) -> Sequence[Event]:
     """A purchase that nobody asks for now: adopted while its part has none and tries for none, else to be cancelled."""
+    if state.opened is None:
+        raise Rejected(f"{state.actor} is not open: it bought nothing", field="batch")
     if report.provider_batch in {*(part.provider_batch for part in state.parts), *state.unwanted}:
         return ()
     part = state.parts[report.part] if 0 <= report.part < len(state.parts) else None
