@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import outcome
 import trio
 
-from perdure.events.errors import Closed, OutcomeUnknown, PerdureError, Unavailable
+from perdure.events.errors import Closed, OutcomeUnknown, Unavailable
 from perdure.store.disk import Disk
 from perdure.store.log import CommitListener
 from perdure.store.records import Append, Appended
@@ -50,15 +50,23 @@ _Work: TypeAlias = Callable[[sqlite3.Connection, Ledger], Any]
 class _Entry:
     """An append, or other work in the writer, and the task that waits for it."""
 
-    __slots__ = ("append", "events", "handed_over", "size", "task", "work")
+    __slots__ = ("append", "events", "outside", "size", "task", "work")
 
-    def __init__(self, append: Append | None, work: _Work | None, size: int) -> None:
+    def __init__(self, append: Append | None, work: _Work | None, events: int, size: int) -> None:
         self.append = append
         self.work = work
         self.task = trio.lowlevel.current_task()
-        self.handed_over = False
-        self.events = 0 if append is None else len(append.events)
+        self.outside: dict[_Entry, None] | None = None
+        """Those who wait outside the queue, while it is one of them; None once it is handed over."""
+        self.events = events
         self.size = size
+
+    def give_up(self, _: object) -> trio.lowlevel.Abort:
+        """Whether the task can be cancelled: only as long as nothing was handed over."""
+        if self.outside is None:
+            return trio.lowlevel.Abort.FAILED
+        del self.outside[self]
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class GroupCommit:
@@ -80,6 +88,7 @@ class GroupCommit:
         self._limit = queue_bytes
         self._queue: deque[_Entry] = deque()
         self._queued_bytes = 0
+        self._queued_events = 0
         self._outside: dict[_Entry, None] = {}
         self._hints: dict[str, int] = {}
         self._in_hand: Sequence[_Entry] = ()
@@ -89,19 +98,26 @@ class GroupCommit:
 
     async def append(self, append: Append) -> Appended:
         """See `Log.append`."""
-        if not append.events:
+        events = append.events
+        if not events:
             raise ValueError("an append has at least one event")
-        size = len(append.events) * _EVENT_BYTES + len(append.items) * _ITEM_BYTES
-        for event in append.events:
+        size = len(events) * _EVENT_BYTES + len(append.items) * _ITEM_BYTES
+        for event in events:
             size += len(event.payload)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        entry = _Entry(append, None, len(events), size)
+        self._hand_over(entry)
         if self._hints:
             self._hints.pop(append.actor, None)  # older than what these events say about the due time
-        appended: Appended = await self._hand_over(_Entry(append, None, size))
+        appended: Appended = await trio.lowlevel.wait_task_rescheduled(entry.give_up)
         return appended
 
     async def in_writer(self, work: Callable[[sqlite3.Connection, Ledger], T]) -> T:
         """Runs `work` in a transaction of its own between two groups; durable on return. Raises like `append`."""
-        result: T = await self._hand_over(_Entry(None, work, 0))
+        await trio.lowlevel.checkpoint_if_cancelled()
+        entry = _Entry(None, work, GROUP_EVENTS, 0)  # as many events as make it a group of its own
+        self._hand_over(entry)
+        result: T = await trio.lowlevel.wait_task_rescheduled(entry.give_up)
         return result
 
     def move_due(self, actor: str, next_due: int) -> None:
@@ -148,34 +164,27 @@ class GroupCommit:
 
     # ------------------------------------------------------------ the queue
 
-    async def _hand_over(self, entry: _Entry) -> Any:
-        await trio.lowlevel.checkpoint_if_cancelled()
+    def _hand_over(self, entry: _Entry) -> None:
         if self._closing:
             raise _closed()
         if not self._writer.healthy:
             raise Unavailable("the log has stopped writing; restart the process")
         if self._outside or (self._queue and self._queued_bytes + entry.size > self._limit):
+            entry.outside = self._outside
             self._outside[entry] = None
         else:
             self._enqueue(entry)
 
-        def give_up(_: Any) -> trio.lowlevel.Abort:
-            if entry.handed_over:
-                return trio.lowlevel.Abort.FAILED
-            del self._outside[entry]
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        return await trio.lowlevel.wait_task_rescheduled(give_up)
-
     def _enqueue(self, entry: _Entry) -> None:
-        entry.handed_over = True
+        entry.outside = None
         if not self._queue:
             self._wake.set()
         self._queue.append(entry)
         self._queued_bytes += entry.size
+        self._queued_events += entry.events
 
     def _let_in(self) -> None:
-        """Hands over what waited outside, in order, as far as there is room."""
+        """Hands over what waited outside, in order, as far as there is room; an empty queue has room for anything."""
         while self._outside:
             entry = next(iter(self._outside))
             if self._queue and self._queued_bytes + entry.size > self._limit:
@@ -184,29 +193,35 @@ class GroupCommit:
             self._enqueue(entry)
 
     def _take_group(self) -> list[_Entry]:
-        group: list[_Entry] = []
+        """Takes all that waits, or as much of its front as one commit may hold; at least one entry."""
+        if self._queued_events <= GROUP_EVENTS and self._queued_bytes <= GROUP_BYTES:
+            group = list(self._queue)
+            self._queue.clear()
+            self._queued_bytes = self._queued_events = 0
+            return group
+        front: list[_Entry] = []
         events = size = 0
-        while self._queue and self._queue[0].work is None:
+        while self._queue:
             entry = self._queue[0]
-            if group and (events + entry.events > GROUP_EVENTS or size + entry.size > GROUP_BYTES):
+            if front and (events + entry.events > GROUP_EVENTS or size + entry.size > GROUP_BYTES):
                 break
             events += entry.events
             size += entry.size
-            group.append(self._queue.popleft())
+            front.append(self._queue.popleft())
         self._queued_bytes -= size
-        return group
+        self._queued_events -= events
+        return front
 
     # ------------------------------------------------------------ the task
 
     async def _next(self) -> None:
-        work = self._queue[0].work
-        if work is not None:
-            self._in_hand = [self._queue.popleft()]
-            await self._run_work(work)
-        else:
-            group = self._take_group()
-            self._let_in()
+        group = self._take_group()
+        self._let_in()
+        work = group[0].work
+        if work is None:
             await self._commit(group)
+        else:
+            await self._run_work(group[0], work)
 
     async def _rest(self) -> None:
         """Waits for something to do. What has waited long enough meanwhile is done."""
@@ -242,11 +257,11 @@ class GroupCommit:
         if written:
             self._committed(written)
 
-    async def _run_work(self, work: _Work) -> None:
-        (entry,) = self._in_hand
+    async def _run_work(self, entry: _Entry, work: _Work) -> None:
+        self._in_hand = (entry,)
         try:
             result: outcome.Outcome[Any] = outcome.Value(await self._disk.run(partial(self._writer.run, work)))
-        except PerdureError as error:
+        except Exception as error:  # whatever `work` raised is its caller's; its transaction was rolled back
             result = outcome.Error(error)
         self._in_hand = ()
         self._dirty = True

@@ -40,7 +40,9 @@ less often; with more the statement itself grows dear."""
 _EVENT: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT))"
 _INSERT_EVENT: Final = f"INSERT INTO events VALUES {_EVENT}"
 _INSERT_EVENTS: Final = f"INSERT INTO events VALUES {', '.join([_EVENT] * _ROWS_AT_ONCE)}"
-_INSERT_STREAM: Final = "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_STREAM: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_STREAM: Final = f"INSERT INTO streams VALUES {_STREAM}"
+_INSERT_STREAMS: Final = f"INSERT INTO streams VALUES {', '.join([_STREAM] * _ROWS_AT_ONCE)}"
 _MOVE_HEAD: Final = "UPDATE streams SET version = ?, updated_at = ?, progress = ? WHERE id = ?"
 _MOVE_HEADS: Final = (
     "UPDATE streams SET version = moved.column1, updated_at = moved.column2, progress = moved.column3 "
@@ -400,7 +402,7 @@ class Ledger:
             head.said = None if standing.tags else standing
         executemany = self._connection.executemany
         if created:
-            executemany(_INSERT_STREAM, created)
+            self._write_many(_INSERT_STREAM, _INSERT_STREAMS, created)
         if moved:
             self._write_many(_MOVE_HEAD, _MOVE_HEADS, moved)
         if postponed:

@@ -143,7 +143,7 @@ class SqliteLog(SqliteReader):
 
     async def maintain(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Runs `work` on the connection that writes, in a transaction of its own between two groups: for tables that
-        follow the log. Durable on return; raises like `append`."""
+        follow the log. Durable on return. Raises like `append`, and what `work` raises: then nothing was written."""
         return await self._committer.in_writer(lambda connection, _: work(connection))
 
     def _tell(self, written: Sequence[tuple[Append, Appended]]) -> None:

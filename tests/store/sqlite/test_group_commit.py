@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -192,6 +193,36 @@ async def test_cancelling_everything_keeps_what_was_handed_over(tmp_path: Path) 
 async def _release_later(disk: HeldDisk) -> None:
     await trio.testing.wait_all_tasks_blocked()
     disk.release()
+
+
+@pytest.mark.trio
+async def test_work_in_the_writer_waits_its_turn_and_its_error_is_its_callers(tmp_path: Path) -> None:
+    disk = HeldDisk()
+
+    def break_off(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE fence SET at = 7")
+        raise LookupError("not today")
+
+    async with open_log(tmp_path / "log.db", codecs=[CODEC], disk=disk, queue_bytes=600) as log:
+        refused: list[Exception] = []
+
+        async def one() -> None:
+            try:
+                await log.maintain(break_off)
+            except LookupError as error:
+                refused.append(error)
+
+        async with trio.open_nursery() as nursery:
+            disk.held = True
+            await hand_over(nursery, log, append("toy_0", 0))
+            before = await hand_over(nursery, log, append("toy_1", 0))
+            nursery.start_soon(one)
+            await trio.testing.wait_all_tasks_blocked()
+            behind = await hand_over(nursery, log, append("toy_2", 0, size=2_000))  # waits outside
+            disk.release()
+        assert (before, behind) == ([Appended(2, 1)], [Appended(3, 1)])
+        assert len(refused) == 1
+        assert await log.read(lambda connection: connection.execute("SELECT at FROM fence").fetchone()) != (7,)
 
 
 @pytest.mark.trio
