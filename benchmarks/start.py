@@ -16,12 +16,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import trio
 import trio.testing
 
 from benchmarks.runtime import Begun, Counted, Totals
+from perdure.actors.kind import Kind
 from perdure.actors.runtime.runtime import Runtime
 from perdure.events.ids import now_us
 from perdure.store.records import Append, Standing
@@ -61,7 +62,8 @@ async def _fill(path: Path, dormant: int, active: int) -> None:
 async def _start(path: Path) -> dict[str, float]:
     began = time.perf_counter()
     async with open_log(path, codecs=[Totals.codec]) as log, trio.open_nursery() as nursery:
-        runtime = Runtime(log, [Totals()], room=lambda lane: 64)
+        kinds: list[Kind[Any, Any]] = [Totals()]
+        runtime = Runtime(log, kinds, room=lambda lane: 64)
         await nursery.start(runtime.run)
         ready = time.perf_counter() - began
         cpu = time.process_time()
