@@ -6,19 +6,22 @@
   the library's recorder.
 
 The library writes each event into its one table with its topic and a text id; we write the event, the actor's row, and
-the chain. Both encode the event with msgspec first, both sync every commit. Each turn has a fresh file; after
-`--length` events an actor leaves its stream for a new one, as perdure's actors are operations of some tens of events.
+the chain. Both encode the event with msgspec first, both sync every commit. Each turn begins with a copy of a file that
+holds `--history` events; after `--length` events an actor leaves its stream for a new one, as perdure's actors are
+operations of some tens of events.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import tempfile
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 import outcome
@@ -34,6 +37,7 @@ from perdure.store.records import Append, Standing
 from perdure.store.sqlite import open_log
 
 ACTORS = 256
+HISTORY = 200_000
 LENGTH = 20
 ROUNDS = 7
 ROUND_S = 0.5
@@ -60,9 +64,17 @@ async def _until(deadline: float, one: Callable[[int], Awaitable[None]], actor: 
     return done
 
 
-async def rate(one: Callable[[int], Awaitable[None]], actors: int, round_s: float) -> float:
-    """Appends a second of `actors` tasks, each with one append under way."""
+class Round(NamedTuple):
+    """One way's turn."""
+
+    appends_per_s: float
+    cpu_us_per_append: float
+
+
+async def rate(one: Callable[[int], Awaitable[None]], actors: int, round_s: float) -> Round:
+    """What `actors` tasks reach, each with one append under way."""
     total = 0
+    cpu = time.process_time()
     start = time.perf_counter()
 
     async def task(actor: int) -> None:
@@ -73,7 +85,7 @@ async def rate(one: Callable[[int], Awaitable[None]], actors: int, round_s: floa
     async with trio.open_nursery() as nursery:
         for actor in range(actors):
             nursery.start_soon(task, actor)
-    return total / (time.perf_counter() - start)
+    return Round(total / (time.perf_counter() - start), (time.process_time() - cpu) / total * 1e6)
 
 
 class Groups:
@@ -106,11 +118,12 @@ class Groups:
 
 
 class Turn:
-    """What a way needs in its turn: a fresh file, the actors' ids and how far each has come."""
+    """What a way needs in its turn: a file with a history, the actors' ids and how far each has come."""
 
-    def __init__(self, home: Path, actors: int, length: int) -> None:
+    def __init__(self, past: Path, actors: int, length: int) -> None:
         self._length = length
-        self.file = home / f"{uuid4().hex}.db"
+        self.file = past.with_name(f"{uuid4().hex}.db")
+        shutil.copyfile(past, self.file)
         self.ids = [uuid4() for _ in range(actors)]
         self.names = [new_id("ses") for _ in range(actors)]
         self.versions = [0] * actors
@@ -138,7 +151,7 @@ class Turn:
         return recorder
 
 
-async def through_log(turn: Turn, actors: int, round_s: float) -> float:
+async def through_log(turn: Turn, actors: int, round_s: float) -> Round:
     """Appends a second on our log."""
     async with open_log(turn.file, codecs=[CODEC]) as log:
 
@@ -159,7 +172,7 @@ async def through_log(turn: Turn, actors: int, round_s: float) -> float:
         return await rate(one, actors, round_s)
 
 
-async def through_library(turn: Turn, actors: int, round_s: float) -> float:
+async def through_library(turn: Turn, actors: int, round_s: float) -> Round:
     """Appends a second, one call of the library's recorder each."""
     recorder = turn.recorder()
     limiter = trio.CapacityLimiter(THREADS)
@@ -173,7 +186,7 @@ async def through_library(turn: Turn, actors: int, round_s: float) -> float:
         recorder.datastore.close()
 
 
-async def through_groups(turn: Turn, actors: int, round_s: float) -> float:
+async def through_groups(turn: Turn, actors: int, round_s: float) -> Round:
     """Appends a second, in groups through the library's recorder."""
     recorder = turn.recorder()
     groups = Groups(recorder)
@@ -189,23 +202,66 @@ async def through_groups(turn: Turn, actors: int, round_s: float) -> float:
     return found
 
 
+async def write_log(file: Path, events: int, length: int) -> None:
+    """A log with a past: streams of `length` events."""
+    async with open_log(file, codecs=[CODEC], synchronous="NORMAL") as log, trio.open_nursery() as nursery:
+        encoded = CODEC.encode(Moved(by=1, note="to the left"), now_us())
+
+        async def one(streams: int) -> None:
+            for _ in range(streams):
+                name = new_id("ses")
+                for version in range(length):
+                    await log.append(
+                        Append(
+                            actor=name,
+                            kind="bench",
+                            tenant="",
+                            expected_version=version,
+                            events=(encoded,),
+                            standing=RUNNING,
+                        )
+                    )
+
+        for _ in range(ACTORS):
+            nursery.start_soon(one, max(events // length // ACTORS, 1))
+
+
+def write_library(file: Path, events: int, length: int) -> None:
+    """The same in the library's table, in the same order."""
+    recorder = SQLiteApplicationRecorder(SQLiteDatastore(f"file:{file}"))
+    recorder.create_table()
+    payload = CODEC.encode(Moved(by=1, note="to the left"), now_us()).payload
+    for _ in range(max(events // length // ACTORS, 1)):
+        ids = [uuid4() for _ in range(ACTORS)]
+        for version in range(length):
+            recorder.insert_events([StoredEvent(each, version + 1, "benchmarks.append:Moved", payload) for each in ids])
+    recorder.datastore.close()
+
+
 WAYS = {"log": through_log, "library": through_library, "groups": through_groups}
 
 
-async def main(actors: int, length: int, rounds: int, round_s: float) -> None:
+async def main(actors: int, history: int, length: int, rounds: int, round_s: float) -> None:
     """Prints the rates of each way and the ratios."""
-    rates: dict[str, list[float]] = {name: [] for name in WAYS}
+    turns: dict[str, list[Round]] = {name: [] for name in WAYS}
     syncs: list[float] = []
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:
         home = Path(directory)
+        ours, theirs = home / "ours.db", home / "theirs.db"
+        await write_log(ours, history, length)
+        await trio.to_thread.run_sync(write_library, theirs, history, length)
         for _ in range(rounds):
             for name, way in WAYS.items():
                 syncs.append(await trio.to_thread.run_sync(fsync_ms, home))
-                rates[name].append(await way(Turn(home, actors, length), actors, round_s))
-    print(f"{actors} actors, one small event each, {rounds} rounds of {round_s} s on fresh files")
+                turns[name].append(await way(Turn(ours if name == "log" else theirs, actors, length), actors, round_s))
+    print(f"{actors} actors, one small event each, {rounds} rounds of {round_s} s")
+    print(f"on files that hold {history:,} events, in streams of {length}")
     print(f"fsync {statistics.median(syncs):.3f} ms ({min(syncs):.3f} to {max(syncs):.3f})")
+    rates = {name: [turn.appends_per_s for turn in found] for name, found in turns.items()}
     for name, found in rates.items():
-        print(f"  {name:8} {statistics.median(found):10,.0f} appends/s  ({min(found):,.0f} to {max(found):,.0f})")
+        cpu = statistics.median(turn.cpu_us_per_append for turn in turns[name])
+        spread = f"{min(found):,.0f} to {max(found):,.0f}"
+        print(f"  {name:8} {statistics.median(found):10,.0f} appends/s  ({spread})  {cpu:6.1f} µs of CPU each")
     for name, goal in (("library", 35.0), ("groups", 1.3)):
         ratios = [mine / theirs for mine, theirs in zip(rates["log"], rates[name], strict=True)]
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
@@ -215,8 +271,9 @@ async def main(actors: int, length: int, rounds: int, round_s: float) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--actors", type=int, default=ACTORS)
+    parser.add_argument("--history", type=int, default=HISTORY, help="events in the file at the start")
     parser.add_argument("--length", type=int, default=LENGTH, help="events in a stream")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seconds", type=float, default=ROUND_S)
     arguments = parser.parse_args()
-    trio.run(main, arguments.actors, arguments.length, arguments.rounds, arguments.seconds)
+    trio.run(main, arguments.actors, arguments.history, arguments.length, arguments.rounds, arguments.seconds)
