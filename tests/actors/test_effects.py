@@ -314,15 +314,22 @@ async def test_a_poll_that_learns_nothing_writes_nothing(
         await assert_verifies(log, kinds)
 
 
+@pytest.mark.parametrize("noted", [False, True], ids=["nothing happened since", "an event happened since"])
 async def test_the_wait_of_a_poll_survives_passivation_and_restart(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, noted: bool
 ) -> None:
     shop = Shop()
     shop.polls_until_arrival, shop.poll_after_s = 5, 300.0
-    async with living(tmp_path / "log.db", [Orders(shop)]) as (runtime, _):
+    async with living(tmp_path / "log.db", [Orders(shop)]) as (runtime, log):
         await runtime.tell("order", "order_1", ORDERED)
         await trio.sleep(10)
         assert shop.polls == {"receipt-1": 1}
+        if noted:
+            await runtime.tell("order", "order_1", Note(text="writes the row again"))
+        row = await log.row("order_1")
+        assert row is not None
+        assert row.standing.next_due is not None
+        assert row.standing.next_due > virtual_us()
     async with living(tmp_path / "log.db", [Orders(shop)]) as (runtime, _):
         await runtime.tell("order", "order_1", Note(text="loads it"))
         await trio.sleep(200)
