@@ -36,6 +36,9 @@ LINE_COMMAND_BYTES = 64
 """What a collected line counts for in its batch's mailbox: its name and its place."""
 
 
+LONGEST_DEADLINE_S = 10 * 365 * 86_400.0
+
+
 class Polling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a provider is asked how a batch is doing, in seconds.
 
@@ -118,10 +121,7 @@ class Batches:
                 field="provider",
                 value=provider,
             )
-        if deadline_s is not None and not 0 < deadline_s < 10 * 365 * 86_400:
-            raise InvalidRequest(
-                f"deadline_s is {deadline_s}: give seconds from now, above zero", field="deadline_s", value=deadline_s
-            )
+        check_deadline(deadline_s)
         if on_uncertain not in get_args(OnUncertain):
             raise InvalidRequest(
                 f"on_uncertain is {on_uncertain!r}: one of {', '.join(get_args(OnUncertain))}",
@@ -302,6 +302,14 @@ def _check_polling(polling: Polling) -> None:
                 limit=least,
                 value=value,
             )
+
+
+def check_deadline(deadline_s: float | None) -> None:
+    """Raises `InvalidRequest` for a deadline that is over, or ten years away."""
+    if deadline_s is not None and not 0 < deadline_s < LONGEST_DEADLINE_S:
+        raise InvalidRequest(
+            f"deadline_s is {deadline_s}: give seconds from now, above zero", field="deadline_s", value=deadline_s
+        )
 
 
 class _Order(Struct, frozen=True, kw_only=True):

@@ -111,7 +111,7 @@ def run(
 
     \b
     Example:
-      perdure batches run questions.jsonl --output answers.jsonl --model gpt-6-astra
+      perdure batches run in.jsonl --output out.jsonl --model gpt-6-astra
     """
     from perdure.adapters.cli.job import Job, JobOptions
     from perdure.adapters.cli.running import run as run_under_trio
@@ -133,6 +133,6 @@ batches = group(
 
     \b
     Example:
-      perdure batches run questions.jsonl --output answers.jsonl --model gpt-6-astra
+      perdure batches run in.jsonl --output out.jsonl --model gpt-6-astra
     """,
 )

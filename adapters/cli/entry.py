@@ -34,7 +34,7 @@ root = Group(
 
     \b
     Example:
-      perdure batches run questions.jsonl -o answers.jsonl --model gpt-6-astra
+      perdure batches run in.jsonl --output out.jsonl --model gpt-6-astra
     """,
 )
 click.version_option(perdure.__version__, "-V", "--version", prog_name="perdure")(root)

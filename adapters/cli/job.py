@@ -18,7 +18,7 @@ import trio
 from msgspec import Struct
 
 import perdure
-from perdure.actors.batch.batches import Polling
+from perdure.actors.batch.batches import Polling, check_deadline
 from perdure.actors.batch.ports import BatchProvider
 from perdure.actors.batch.state import BatchState
 from perdure.actors.batch.views import BatchHandle
@@ -100,6 +100,7 @@ class Job:
             )
         if options.key is not None:
             check_key(options.key)
+        check_deadline(options.deadline_s)
         _check_names(options)
         config = configured(Config.load(), options.provider, options.base_url)
         requests = await RequestsFile.open(options.input, options.model, self._terminal)

@@ -8,6 +8,7 @@ a temporary file first, because it is read twice: to judge it, and to submit it.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import sys
@@ -28,6 +29,8 @@ from perdure.adapters.jsonl import LineSplitter, LineTooLong
 from perdure.events.errors import InvalidRequest, Rejected
 from perdure.events.ids import new_id
 from perdure.events.requests import Prompt, RawRequest
+
+logger = logging.getLogger("perdure")
 
 CHUNK_BYTES: Final = 1 << 20
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -70,6 +73,7 @@ class RequestsFile:
     async def open(cls, path: Path, model: str | None, terminal: Terminal) -> RequestsFile:
         """Opens a file, or copies standard input for `-`. Raises `InvalidRequest` for what is no readable file."""
         if str(path) == "-":
+            logger.debug("reading standard input")
             if is_terminal(sys.stdin):
                 terminal.say("reading requests from the terminal; end them with Ctrl-D")
             return cls(await trio.to_thread.run_sync(_spool, abandon_on_cancel=True), "standard input", model)
@@ -92,7 +96,7 @@ class RequestsFile:
         intake.model = self._model or ""
         lines = encoded_bytes = 0
         try:
-            async with aclosing(intake.runs(self.requests())) as runs:
+            async with aclosing(self.requests()) as requests, aclosing(intake.runs(requests)) as runs:
                 async for run in runs:
                     lines += len(run.lines)
                     encoded_bytes += run.size_bytes
@@ -109,19 +113,20 @@ class RequestsFile:
         self._digest = hashlib.sha256()
         number = 0
         empty = 0
-        async for lines in self._lines():
-            for line in lines:
-                number += 1
-                if not line or line.isspace():
-                    empty = empty or number
-                    continue
-                if empty:
-                    raise InvalidRequest("it is empty: remove it, one line is one request", line=empty)
-                yield self._request(line, number)
+        async with aclosing(self._pages()) as pages:
+            async for lines in pages:
+                for line in lines:
+                    number += 1
+                    if not line or line.isspace():
+                        empty = empty or number
+                        continue
+                    if empty:
+                        raise InvalidRequest("it is empty: remove it, one line is one request", line=empty)
+                    yield self._request(line, number)
         if judged is not None and self._digest.hexdigest() != judged.digest:
             raise InvalidRequest(f"{self.name} was changed while it was read: run the command again", field="INPUT")
 
-    async def _lines(self) -> AsyncGenerator[list[bytes]]:
+    async def _pages(self) -> AsyncGenerator[list[bytes]]:
         splitter = LineSplitter()
         first = True
         await trio.to_thread.run_sync(self._file.seek, 0)

@@ -6,6 +6,7 @@ A second signal is not waited for: nothing that the work does while it ends take
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Awaitable, Callable
 
@@ -13,6 +14,8 @@ import trio
 
 from perdure.adapters.cli.exit_codes import ExitCode
 from perdure.adapters.cli.terminal import Terminal
+
+logger = logging.getLogger("perdure")
 
 _CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 _NAMES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
@@ -30,20 +33,22 @@ async def _run(terminal: Terminal, work: Work, come_back: Callable[[], str]) -> 
     failure: Exception | None = None
     code = 0
     with trio.open_signal_receiver(*_CODES) as signals:
-        async with trio.open_nursery() as nursery:
+        try:
+            async with trio.open_nursery() as nursery:
 
-            async def watch() -> None:
-                async for number in signals:
-                    caught.append(signal.Signals(number))
-                    nursery.cancel_scope.cancel()
+                async def watch() -> None:
+                    async for number in signals:
+                        caught.append(signal.Signals(number))
+                        nursery.cancel_scope.cancel()
 
-            nursery.start_soon(watch)
-            try:
+                nursery.start_soon(watch)
                 code = await work()
-            except Exception as error:
-                failure = error  # raised below: from inside it would be wrapped into a group
-            nursery.cancel_scope.cancel()
+                nursery.cancel_scope.cancel()
+        except Exception as error:
+            failure = error
     if caught:
+        if failure is not None:  # what is cancelled may end with an error of its own, such as `Closed`
+            logger.debug("while it ended: %r", failure)
         terminal.say(f"{_NAMES[caught[0]]}: {come_back()}")
         return int(_CODES[caught[0]])
     if failure is not None:

@@ -84,7 +84,7 @@ class Terminal:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger = logging.getLogger("perdure")
-        logger.addHandler(handler)
+        logger.handlers[:] = [handler]
         logger.setLevel(logging.DEBUG if self.verbose else logging.CRITICAL)
         logger.propagate = False
 
