@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -28,6 +27,8 @@ from perdure.store.sqlite.rows import (
     standing_fields,
 )
 
+_Column: TypeAlias = int | str | bytes | None
+
 Answer = Appended | VersionConflict | KeyTaken
 
 HEADS_KEPT: Final = 20_000
@@ -37,7 +38,7 @@ _ROWS_AT_ONCE: Final = 16
 """Rows in one statement: a third cheaper a row than one by one, and the lock of the interpreter changes hands that much
 less often; with more the statement itself grows dear."""
 
-_EVENT: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT))"
+_EVENT: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, CAST(? AS TEXT))"
 _INSERT_EVENT: Final = f"INSERT INTO events VALUES {_EVENT}"
 _INSERT_EVENTS: Final = f"INSERT INTO events VALUES {', '.join([_EVENT] * _ROWS_AT_ONCE)}"
 _STREAM: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -111,7 +112,8 @@ class Ledger:
 
     def _clear(self) -> None:
         self._next_position = self._last_position + 1
-        self._events: list[tuple[int | str | bytes | None, ...]] = []
+        self._events: list[_Column] = []
+        """The columns of the gathered events, row after row."""
         self._records: list[ChainRecord] = []
         self._touched: dict[Head, Standing] = {}
         self._items: dict[tuple[int, int], ItemRow] = {}
@@ -203,6 +205,7 @@ class Ledger:
         actor, kind, tenant, stream, version = head.actor, head.kind, head.tenant, head.stream, head.version
         trace, causation, principal = origin.trace, origin.causation, origin.principal
         position = self._next_position
+        gather = self._events.extend
         types = self._types.get(kind)
         if types is None:
             types = self._types[kind] = {}
@@ -211,9 +214,7 @@ class Ledger:
             name, schema, at, payload = event.type, event.schema, event.at, event.payload
             known = types.get(name)
             number = self._learn(kind, name, schema) if known is None or known[1] < schema else known[0]
-            self._events.append(
-                (position, stream, version, number, schema, at, trace, causation, principal, None, payload)
-            )
+            gather((position, stream, version, number, schema, at, trace, causation, principal, payload))
             self._records.append(
                 (position, actor, kind, tenant, version, name, schema, at, trace, causation, principal, None, payload)
             )
@@ -253,7 +254,7 @@ class Ledger:
             return False
         executemany = self._connection.executemany
         self._write_streams()
-        self._write_many(_INSERT_EVENT, _INSERT_EVENTS, self._events)
+        self._write_many(_INSERT_EVENT, _INSERT_EVENTS, self._events, _EVENT.count("?"))
         if self._items:
             rows = [
                 (stream, number, item.name, item.status, item.blob, item.offset, item.length)
@@ -359,25 +360,28 @@ class Ledger:
         self._types[kind][name] = (number, schema)
         return number
 
-    def _write_many(self, of_one: str, of_many: str, rows: Sequence[tuple[int | str | bytes | None, ...]]) -> None:
-        whole = len(rows) - len(rows) % _ROWS_AT_ONCE
-        for start in range(0, whole, _ROWS_AT_ONCE):
-            self._connection.execute(of_many, list(chain.from_iterable(rows[start : start + _ROWS_AT_ONCE])))
-        if whole < len(rows):
-            self._connection.executemany(of_one, rows[whole:])
+    def _write_many(self, of_one: str, of_many: str, columns: list[_Column], width: int) -> None:
+        """Runs a statement for every row of `width` columns, most of them by `_ROWS_AT_ONCE`."""
+        execute = self._connection.execute
+        many = width * _ROWS_AT_ONCE
+        whole = len(columns) - len(columns) % many
+        for start in range(0, whole, many):
+            execute(of_many, columns[start : start + many])
+        for start in range(whole, len(columns), width):
+            execute(of_one, columns[start : start + width])
 
     def _write_streams(self) -> None:
         """One row write for each actor, whatever it appended. Indexed columns are left alone where they did not change:
         SQLite rewrites the index entry of every column that an UPDATE names."""
-        created: list[tuple[int | str | None, ...]] = []
-        moved: list[tuple[int | str, ...]] = []
+        created: list[_Column] = []
+        moved: list[_Column] = []
         postponed: list[tuple[int | str | None, ...]] = []
         restated: list[tuple[int | str | None, ...]] = []
         for head, standing in self._touched.items():
             was = head.standing
             now = was if was is not None and standing == head.said else standing_fields(standing)
             if was is None:
-                created.append(
+                created.extend(
                     (
                         head.stream,
                         head.actor,
@@ -391,20 +395,20 @@ class Ledger:
                     )
                 )
             elif was is now and not head.key_moved:
-                moved.append((head.version, head.updated_at, now[PROGRESS], head.stream))
+                moved.extend((head.version, head.updated_at, now[PROGRESS], head.stream))
             elif head.key_moved or was[:DUE] != now[:DUE] or was[DUE + 1 : PROGRESS] != now[DUE + 1 : PROGRESS]:
                 restated.append((*now, head.version, head.updated_at, head.key, head.stream))
             elif was[DUE] != now[DUE]:
                 postponed.append((head.version, head.updated_at, now[PROGRESS], now[DUE], head.stream))
             else:
-                moved.append((head.version, head.updated_at, now[PROGRESS], head.stream))
+                moved.extend((head.version, head.updated_at, now[PROGRESS], head.stream))
             head.standing, head.key_moved = now, False
             head.said = None if standing.tags else standing
         executemany = self._connection.executemany
         if created:
-            self._write_many(_INSERT_STREAM, _INSERT_STREAMS, created)
+            self._write_many(_INSERT_STREAM, _INSERT_STREAMS, created, _STREAM.count("?"))
         if moved:
-            self._write_many(_MOVE_HEAD, _MOVE_HEADS, moved)
+            self._write_many(_MOVE_HEAD, _MOVE_HEADS, moved, 4)
         if postponed:
             executemany(_MOVE_HEAD_AND_DUE, postponed)
         if restated:

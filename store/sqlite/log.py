@@ -147,8 +147,7 @@ class SqliteLog(SqliteReader):
         return await self._committer.in_writer(lambda connection, _: work(connection))
 
     def _tell(self, written: Sequence[tuple[Append, Appended]]) -> None:
-        for append, _ in written:
-            self._rows += len(append.events) + len(append.items)
+        self._rows += sum([len(append.events) + len(append.items) for append, _ in written])
         if self._rows >= self._rows_between:
             self._rows = 0
             self._checkpoint_due.set()
