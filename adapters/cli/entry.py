@@ -13,7 +13,7 @@ import perdure
 from perdure.adapters.cli.command import Group
 from perdure.adapters.cli.exit_codes import ExitCode
 from perdure.adapters.cli.terminal import Terminal
-from perdure.events.errors import LogLocked, PerdureError
+from perdure.events.errors import LogLocked, OutcomeUncertain, PerdureError
 
 root = Group(
     "perdure",
@@ -78,6 +78,12 @@ def explain(terminal: Terminal, error: Exception) -> int | None:
             return known.exit_code
         case LogLocked():
             terminal.complain(str(known).replace("wait_for_lock_s", "--wait-for-lock SECONDS"))
+            return known.exit_code
+        case OutcomeUncertain():
+            words = str(known).replace(
+                "resubmit() or cancel()", f"perdure ops resubmit {known.id}, or perdure ops cancel"
+            )
+            terminal.complain(words)
             return known.exit_code
         case PerdureError():
             terminal.complain(str(known))
