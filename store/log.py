@@ -97,6 +97,10 @@ class Log(LogReader, Protocol):
         """Moves an actor's due time: a hint that rides with the next commit and may be lost. Never blocks."""
         ...
 
+    async def resume(self, actors: Sequence[str], *, folds: Mapping[str, int]) -> Sequence[Stream]:
+        """As `load`, but from each actor's snapshot on where one was written under its kind's number in `folds`."""
+        ...
+
     async def due(self, *, after: tuple[int, str] | None = None, limit: int = 500) -> Sequence[ActorRow]:
         """A page of the rows that wait for a time, earliest first; `after`: (next_due, actor) of the last seen."""
         ...

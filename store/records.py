@@ -56,7 +56,7 @@ class Append(Struct, kw_only=True):
     """Everything one actor adds to the log at once: all of it becomes durable, or none.
 
     `key` is claimed for (tenant, key) with the actor's first event; `release_key` gives it back. `references` are the
-    digests of the blobs that the events name.
+    digests of the blobs that the events name. `snapshot` replaces the actor's snapshot, as of the last of `events`.
     """
 
     actor: str
@@ -70,6 +70,7 @@ class Append(Struct, kw_only=True):
     release_key: bool = False
     items: Sequence[ItemRow] = ()
     references: Sequence[str] = ()
+    snapshot: bytes | None = None
 
 
 class Appended(Struct, frozen=True, gc=False):
@@ -88,7 +89,11 @@ class KeyTaken(Exception):
 
 
 class Stream(Struct, frozen=True):
-    """An actor's row and its events after some version, read in one go: `(version, at, payload)` in order."""
+    """An actor's row and its events after some version, read in one go: `(version, at, payload)` in order.
+
+    `snapshot`, where it was asked for and there is one, is what the events go on from.
+    """
 
     row: ActorRow
     events: Sequence[tuple[int, int, bytes]]
+    snapshot: bytes | None = None

@@ -70,6 +70,15 @@ class CountsAnomalies(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsSnapshots(Protocol):
+    """A `Foldable` whose states are kept as snapshots, so that they can be compared with the fold."""
+
+    def snapshot(self, state: Any, /) -> bytes:
+        """The snapshot that is kept of this state."""
+        ...
+
+
 def by_kind(folds: Iterable[Foldable[Any]]) -> Mapping[str, Foldable[Any]]:
     """`folds` by the name of their kind. Raises `ValueError` for two of one kind."""
     found: dict[str, Foldable[Any]] = {}

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from perdure.actors.kind import NO_INDEX, Effect, Index, Kind, Row
+from perdure.actors.runtime.snapshot import Snapshot, decode_snapshot
 from perdure.actors.runtime.supervision import Supervision
 from perdure.events.codec import Codec
 from perdure.events.command import Command, Revive
@@ -21,7 +24,7 @@ from perdure.store.records import Standing
 class Aggregate:
     """One actor's folded state. It owns `state`, which `evolve` may change in place."""
 
-    __slots__ = ("actor", "asked", "at", "kind", "state", "supervision", "tenant", "version")
+    __slots__ = ("actor", "asked", "at", "kept", "kind", "state", "supervision", "tenant", "version")
 
     def __init__(self, kind: Kind[Any, Any], actor: str, tenant: str) -> None:
         self.kind = kind
@@ -30,6 +33,8 @@ class Aggregate:
         self.state: Any = kind.initial(actor, tenant)
         self.supervision = Supervision()
         self.version = 0
+        self.kept = 0
+        """The version of the newest snapshot."""
         self.at = 0
         self.asked: Sequence[tuple[int, Effect]] = ()
 
@@ -62,6 +67,33 @@ class Aggregate:
                 (max(effect.not_before, retry_at(effect.id)), effect) for effect in self.kind.effects(self.state)
             ]
         return self.asked
+
+    def snapshot(self) -> bytes:
+        """All of it as of this version, to be kept beside the stream: see `snapshot.py`."""
+        return msgspec.json.encode(
+            Snapshot(
+                version=self.version,
+                at=self.at,
+                state=msgspec.Raw(msgspec.json.encode(self.state)),
+                failures=self.supervision.failures,
+                parked=self.supervision.parked,
+            )
+        )
+
+    def restore(self, payload: bytes) -> bool:
+        """Goes on, while still at version 0, from where a snapshot left off. False, and nothing changed, if it cannot
+        be read."""
+        try:
+            snapshot = decode_snapshot(payload)
+            state = msgspec.json.decode(snapshot.state, type=type(self.state))
+        except msgspec.MsgspecError:
+            return False
+        self.state = state
+        self.version = self.kept = snapshot.version
+        self.at = snapshot.at
+        self.supervision.failures = dict(snapshot.failures)
+        self.supervision.parked = snapshot.parked
+        return True
 
     def owes(self, effect: str) -> bool:
         """Whether `effect` is a purchase with its intent on record, which is owed while the actor is parked too."""
@@ -117,6 +149,14 @@ class KindFold:
     def index(self, event: Event) -> Index:
         """What `event` adds to the read models."""
         return index_of(self._kind, event)
+
+    def snapshot(self, aggregate: Aggregate) -> bytes:
+        """What a snapshot of the aggregate holds."""
+        return aggregate.snapshot()
+
+    def anomalies(self, aggregate: Aggregate) -> int:
+        """How many events the kind could not place, where it counts them."""
+        return int(getattr(aggregate.state, "anomalies", 0))
 
 
 def index_of(kind: Kind[Any, Any], event: Event) -> Index:

@@ -93,7 +93,8 @@ class Loader:
 
     async def _serve(self, group: Sequence[_Wanted]) -> None:
         try:
-            found = await self._log.load(list(dict.fromkeys(wanted.actor for wanted in group)))
+            folds = {wanted.kind.name: wanted.kind.fold for wanted in group}
+            found = await self._log.resume(list(dict.fromkeys(wanted.actor for wanted in group)), folds=folds)
         except Exception as error:
             for wanted in group:
                 wanted.give(outcome.Error(error))
@@ -118,6 +119,8 @@ class Loader:
             return aggregate
         if stream.row.kind != wanted.kind.name or stream.row.tenant != wanted.tenant:
             raise NotFound(f"there is no {wanted.kind.name} {wanted.actor} of this tenant", id=wanted.actor)
+        if stream.snapshot is not None and not aggregate.restore(stream.snapshot):
+            (stream,) = await self._log.load([wanted.actor])
         decode, evolve = wanted.kind.codec.decode, aggregate.evolve
         for _, at, payload in stream.events:
             evolve(decode(payload), at)

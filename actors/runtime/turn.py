@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from perdure.actors.runtime.aggregate import Aggregate, index_of
 from perdure.actors.runtime.slot import Entry, Slot, Told
+from perdure.actors.runtime.snapshot import EVERY as SNAPSHOT_EVERY
 from perdure.events.command import Orphan
 from perdure.events.errors import PerdureError, Rejected, Superseded
 from perdure.events.event import EncodedEvent, Event, Origin
@@ -118,6 +119,9 @@ def judge(
             items=items,
             references=references,
         )
+        if aggregate.version - aggregate.kept >= SNAPSHOT_EVERY:
+            append.snapshot = aggregate.snapshot()
+            aggregate.kept = aggregate.version
     status = "parked" if aggregate.supervision.parked is not None else row.status
     for entry, version, changed in told:
         answers.append((entry, outcome.Value(Told(version, status, changed))))

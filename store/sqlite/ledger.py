@@ -117,6 +117,7 @@ class Ledger:
         self._records: list[ChainRecord] = []
         self._touched: dict[Head, Standing] = {}
         self._items: dict[tuple[int, int], ItemRow] = {}
+        self._snapshots: list[tuple[int, int, int, bytes]] = []
         self._absent: set[str] = set()
 
     # ------------------------------------------------------------ what is remembered
@@ -193,6 +194,8 @@ class Ledger:
         self._touched[head] = append.standing
         if append.items:
             self._add_items(head.stream, append.items)
+        if append.snapshot is not None:
+            self._snapshots.append((head.stream, head.version, append.standing.fold, append.snapshot))
         if append.references:
             self._connection.executemany(
                 "INSERT OR IGNORE INTO blob_references VALUES (?, ?)",
@@ -262,6 +265,8 @@ class Ledger:
             ]
             executemany(_UPSERT_ITEM, [row for row in rows if not row[2]])
             executemany(_UPSERT_NAMED_ITEM, [row for row in rows if row[2]])
+        if self._snapshots:
+            executemany("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)", self._snapshots)
         if self._records:
             first, last = self._last_position + 1, self._next_position - 1
             self._chain = link(self._chain, first, last, at, self._records)

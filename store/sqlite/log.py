@@ -17,7 +17,7 @@ from perdure.events.errors import LogLocked
 from perdure.events.ids import IdSource, new_id, now_us
 from perdure.store.disk import Disk, ThreadDisk
 from perdure.store.log import CommitListener
-from perdure.store.records import ActorRow, Append, Appended, Standing
+from perdure.store.records import ActorRow, Append, Appended, Standing, Stream
 from perdure.store.sqlite import queries, schema
 from perdure.store.sqlite.changes import Changes
 from perdure.store.sqlite.connections import Connections
@@ -95,6 +95,10 @@ class SqliteLog(SqliteReader):
     def move_due(self, actor: str, next_due: int) -> None:
         """See `Log.move_due`."""
         self._committer.move_due(actor, next_due)
+
+    async def resume(self, actors: Sequence[str], *, folds: Mapping[str, int]) -> Sequence[Stream]:
+        """See `Log.resume`."""
+        return await self.read(partial(queries.resume, actors=actors, folds=folds))
 
     async def due(self, *, after: tuple[int, str] | None = None, limit: int = 500) -> Sequence[ActorRow]:
         """See `Log.due`."""

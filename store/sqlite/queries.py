@@ -97,6 +97,28 @@ def load(connection: sqlite3.Connection, actors: Sequence[str], *, after: int, u
     return loaded
 
 
+def resume(connection: sqlite3.Connection, actors: Sequence[str], *, folds: Mapping[str, int]) -> list[Stream]:
+    """See `Log.resume`."""
+    loaded: list[Stream] = []
+    with snapshot(connection):
+        for actor in actors:
+            found = connection.execute(f"SELECT id, {STREAM_COLUMNS} FROM streams WHERE actor = ?", (actor,)).fetchone()
+            if found is None:
+                continue
+            row = actor_row(found[1:])
+            kept = connection.execute(
+                "SELECT version, payload FROM snapshots WHERE stream = ? AND fold = ? AND version <= ?",
+                (found[0], folds.get(row.kind, -1), row.version),
+            ).fetchone()
+            events = connection.execute(
+                "SELECT version, at, CAST(payload AS BLOB) FROM events "
+                "WHERE stream = ? AND version > ? ORDER BY version",
+                (found[0], 0 if kept is None else kept[0]),
+            ).fetchall()
+            loaded.append(Stream(row, events, None if kept is None else kept[1]))
+    return loaded
+
+
 def stream(
     connection: sqlite3.Connection, actor: str, *, after: int, limit: int, after_position: int = 0
 ) -> list[Recorded]:

@@ -25,6 +25,16 @@ Synchronous = Literal["FULL", "NORMAL"]
 """FULL: an append is on the disk when it returns. NORMAL: it survives the death of the process, but a power cut may
 lose the last appends that were acknowledged."""
 
+CACHES: Final = (
+    # The newest folded state of a long stream. It may be dropped at any time; older logs get it when they are opened.
+    """CREATE TABLE IF NOT EXISTS snapshots (
+        stream INTEGER PRIMARY KEY,
+        version INTEGER NOT NULL,
+        fold INTEGER NOT NULL,
+        payload BLOB NOT NULL
+    )""",
+)
+
 DDL: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     # One row for each actor: its stream's identity and head, and where the actor stands after its last event.
@@ -95,6 +105,7 @@ DDL: Final = (
         stream INTEGER NOT NULL,
         PRIMARY KEY (digest, stream)
     ) WITHOUT ROWID""",
+    *CACHES,
     "CREATE TABLE tracking (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE fence (only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL, at INTEGER NOT NULL)",
 )
@@ -153,6 +164,18 @@ def create_tables(connection: sqlite3.Connection, log_id: str, created_at: int) 
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
+
+
+def create_caches(connection: sqlite3.Connection) -> None:
+    """Makes the tables of caches in a log that was written before they existed. Raises `sqlite3.Error`."""
+    for statement in CACHES:
+        connection.execute(statement)
+
+
+def has_snapshots(connection: sqlite3.Connection) -> bool:
+    """Whether the log has the table of snapshots: one that no newer build has opened for writing has not."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'snapshots'").fetchone()
+    return found is not None
 
 
 def _connect(path: Path, mode: Literal["rw", "ro"], options: str = "") -> sqlite3.Connection:

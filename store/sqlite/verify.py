@@ -20,11 +20,12 @@ from msgspec import Struct
 from perdure.events.errors import Corrupt
 from perdure.store.disk import Disk, ThreadDisk
 from perdure.store.records import ActorRow, ItemRow, Standing
-from perdure.store.replay import CountsAnomalies, Foldable, by_kind
+from perdure.store.replay import CountsAnomalies, Foldable, KeepsSnapshots, by_kind
 from perdure.store.sqlite.chain import GENESIS, link
 from perdure.store.sqlite.connections import Connections
 from perdure.store.sqlite.faults import is_damage
 from perdure.store.sqlite.rows import STREAM_COLUMNS, actor_row
+from perdure.store.sqlite.schema import has_snapshots
 
 FAULTS_KEPT: Final = 100
 """How many faults are described; all are counted."""
@@ -141,6 +142,7 @@ class _Verification:
         self._connection = connection
         self._folds = folds
         self._kept_head = kept_head
+        self._has_snapshots = has_snapshots(connection)
         self._head = "0:"
         self._commits = self._records = self._actors = self._items = self._outdated = self._anomalies = 0
         self._unfolded: dict[str, int] = {}
@@ -289,6 +291,7 @@ class _Verification:
         items: dict[int, ItemRow] = {}
         references: set[str] = set()
         folded = 0
+        kept_at, kept = self._snapshot(stream, fold)
         for position, version, at, payload in self._events(stream):
             if version != folded + 1:
                 self._fault(f"version {folded + 1} is missing before it", position, row.actor, version)
@@ -304,6 +307,8 @@ class _Verification:
                 items[item.number] = _over(items.get(item.number), item)
             references.update(index.references)
             folded = version
+            if version == kept_at and isinstance(fold, KeepsSnapshots) and fold.snapshot(state) != kept:
+                self._fault("the snapshot says otherwise than the events up to it", position, row.actor, version)
         if folded != row.version:
             self._fault(f"the row says version {row.version}, the events end at {folded}", actor=row.actor)
             return
@@ -317,6 +322,15 @@ class _Verification:
             self._fault(f"the row says otherwise than its events: {difference}", actor=row.actor, version=folded)
         self._compare_items(stream, row, items)
         self._compare_references(stream, row, references)
+
+    def _snapshot(self, stream: int, fold: Foldable[Any]) -> tuple[int, bytes]:
+        """The version and payload of a stream's snapshot, if it is of today's fold; else version 0."""
+        if not self._has_snapshots:
+            return 0, b""
+        found = self._connection.execute(
+            "SELECT version, payload FROM snapshots WHERE stream = ? AND fold = ?", (stream, fold.fold)
+        ).fetchone()
+        return (0, b"") if found is None else (int(found[0]), bytes(found[1]))
 
     def _compare_items(self, stream: int, row: ActorRow, items: Mapping[int, ItemRow]) -> None:
         found = self._connection.execute(
