@@ -259,7 +259,7 @@ async def test_moved_due_times_are_written_soon_without_a_commit(
 
 
 @pytest.mark.trio
-async def test_moved_due_times_are_written_at_close(tmp_path: Path) -> None:
+async def test_w77_moved_due_times_are_written_at_close(tmp_path: Path) -> None:
     async with open_log(tmp_path / "log.db", codecs=[CODEC]) as log:
         await Hand("toy_1").add(log, 1)
         await log.append(append("toy_2", 0))  # asks for nothing: a hint wakes nobody

@@ -78,7 +78,7 @@ async def test_payloads_can_be_queried_with_plain_sql(tmp_path: Path) -> None:
 
 
 @pytest.mark.trio
-async def test_rows_are_listed_newest_first_by_page_and_filter(tmp_path: Path) -> None:
+async def test_p3_rows_are_listed_newest_first_by_page_and_filter(tmp_path: Path) -> None:
     async with open_log(tmp_path / "log.db", codecs=[CODEC]) as log:
         for number in range(7):
             standing = Standing(
@@ -128,7 +128,7 @@ async def test_an_item_is_replaced_but_keeps_a_name_that_is_not_given_again(tmp_
 
 
 @pytest.mark.trio
-async def test_a_key_is_claimed_once_and_can_be_given_back(tmp_path: Path) -> None:
+async def test_p2_a_key_is_claimed_once_and_can_be_given_back(tmp_path: Path) -> None:
     first, second = Hand("toy_1"), Hand("toy_2")
     async with open_log(tmp_path / "log.db", codecs=[CODEC]) as log:
         await first.add(log, 1, key="k")

@@ -243,7 +243,7 @@ async def test_newer_events_are_refused_before_anything_is_folded(tmp_path: Path
 
 
 @pytest.mark.trio
-async def test_a_log_with_a_torn_header_is_damaged(tmp_path: Path) -> None:
+async def test_w76_a_log_with_a_torn_header_is_damaged(tmp_path: Path) -> None:
     await make(tmp_path / "log.db", 1)
     path = trio.Path(tmp_path / "log.db")
     whole = await path.read_bytes()
@@ -255,7 +255,7 @@ async def test_a_log_with_a_torn_header_is_damaged(tmp_path: Path) -> None:
 
 
 @pytest.mark.trio
-async def test_a_truncated_log_is_damaged(tmp_path: Path) -> None:
+async def test_w76_a_truncated_log_is_damaged(tmp_path: Path) -> None:
     await make(tmp_path / "log.db", *range(500))
     path = trio.Path(tmp_path / "log.db")
     whole = await path.read_bytes()

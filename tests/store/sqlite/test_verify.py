@@ -43,7 +43,7 @@ async def test_a_whole_log_verifies(tmp_path: Path) -> None:
 
 
 @pytest.mark.trio
-async def test_an_edited_payload_breaks_the_chain_at_its_record(tmp_path: Path) -> None:
+async def test_w76_an_edited_payload_breaks_the_chain_at_its_record(tmp_path: Path) -> None:
     await make(tmp_path / "log.db")
     tamper(tmp_path / "log.db", 'UPDATE events SET payload = \'{"event":"added","by":7}\' WHERE position = 5')
     found = await check(tmp_path / "log.db")
