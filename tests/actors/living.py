@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,9 +20,6 @@ from perdure.store.log import LogReader
 from perdure.store.sqlite import SqliteLog, open_log
 
 EPOCH_US = 1_795_000_000_000_000
-
-# Effects that fail say so with a traceback; tests that make hundreds fail would show nothing else.
-logging.getLogger("perdure").setLevel(logging.CRITICAL + 1)
 
 
 def virtual_us() -> int:

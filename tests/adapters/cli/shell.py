@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -82,6 +83,8 @@ class Shell:
         """Runs a command in this process: for the many that end before they have begun."""
         out, err = io.StringIO(), io.StringIO()
         before = dict(os.environ)
+        logger = logging.getLogger("perdure")
+        kept = (logger.handlers[:], logger.level, logger.propagate)  # the entry point sets them for its process
         os.environ.update(self.environment(**environment))
         try:
             with (
@@ -94,9 +97,32 @@ class Shell:
         finally:
             os.environ.clear()
             os.environ.update(before)
+            logger.handlers[:], logger.level, logger.propagate = kept
         code = end.value.code
         assert isinstance(code, int)
         return self._noted(code, out.getvalue().encode(), err.getvalue().encode())
+
+    def measured(self, *arguments: str) -> tuple[Ended, int]:
+        """Runs a command to its end; gives the most that it had resident, in KiB, too.
+
+        A small process starts it: what the system counts begins with the memory of whoever forked.
+        """
+        program = (
+            "import resource, subprocess, sys\n"
+            "code = subprocess.call(sys.argv[1:])\n"
+            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)\n"
+            "sys.exit(code)"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-S", "-c", program, sys.executable, "-m", "perdure", *arguments],
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        err, _, peak = ended.stderr.rstrip(b"\n").rpartition(b"\n")
+        return self._noted(ended.returncode, ended.stdout, err), int(peak)
 
     @contextmanager
     def started(self, *arguments: str, **environment: str) -> Generator[subprocess.Popen[bytes]]:

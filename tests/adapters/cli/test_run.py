@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.adapters.cli.shell import FIELDS, Shell, batch_line, prompt_line, read_until, run_arguments, texts
+from tests.adapters.cli.shell import FIELDS, Shell, batch_line, prompt_line, run_arguments, texts
 
 
 def test_b1_a_file_of_prompts_becomes_a_file_of_answers(shell: Shell) -> None:
@@ -74,12 +74,9 @@ def test_b3_detach_returns_the_id_at_once(shell: Shell) -> None:
 
 def test_w22_more_lines_than_one_batch_takes_in_bounded_memory(shell: Shell) -> None:
     shell.questions(50_001)
-    with shell.started(*run_arguments()) as process:
-        read_until(process, b"lines ok")
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    assert usage.ru_maxrss < 200 * 1024, f"{usage.ru_maxrss} KiB"
+    ended, peak = shell.measured(*run_arguments())
+    assert ended.code == 0, ended.err
+    assert peak < 200 * 1024, f"{peak} KiB"
     answers = shell.answers()
     assert [line["custom_id"] for line in answers] == [f"q-{number}" for number in range(50_001)]
     assert {line["status"] for line in answers} == {"ok"}
