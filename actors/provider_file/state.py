@@ -41,6 +41,7 @@ from perdure.events.purchase import (
     LosePurchase,
     MissPurchase,
     NoteDuplicate,
+    PurchaseLost,
     PurchaseResubmitted,
     PurchaseResumed,
     RefusePurchase,
@@ -51,9 +52,10 @@ from perdure.events.supervision import SUPERVISION_EVENTS
 KIND = "provider_file"
 FOLD = 2
 
-CODEC: Codec[Event] = Codec(
-    KIND, (*PROVIDER_FILE_EVENTS, *PURCHASE_EVENTS, *SUPERVISION_EVENTS), PROVIDER_FILE_UPCASTERS
-)
+UPLOAD_EVENTS: tuple[type[Event], ...] = tuple(event for event in PURCHASE_EVENTS if event is not PurchaseLost)
+"""What may happen to an upload as a purchase: it is never lost, for doubt only means another try."""
+
+CODEC: Codec[Event] = Codec(KIND, (*PROVIDER_FILE_EVENTS, *UPLOAD_EVENTS, *SUPERVISION_EVENTS), PROVIDER_FILE_UPCASTERS)
 
 
 PURCHASE_REPORTS = (IntendPurchase, DoubtPurchase, RefusePurchase, MissPurchase, LosePurchase, NoteDuplicate)
@@ -197,7 +199,7 @@ def evolve(state: FileState, event: Event) -> FileState:
             state.warned = event.attempt
         case OwnerTold():
             state.owner_told = True
-        case _ if isinstance(event, PURCHASE_EVENTS):
+        case _ if isinstance(event, UPLOAD_EVENTS):
             state.purchase.evolve(event)
         case _:
             state.anomalies += 1

@@ -101,7 +101,8 @@ def ended(status: Any = "completed", code: str = "batch_item_missing", sources: 
 
 def end(status: Any = "completed", **changes: Any) -> EndPart:
     """The report of it."""
-    return EndPart(**{"part": 0, "status": status, "code": "c", "message": "m", "sources": ("out",), **changes})
+    fields: dict[str, Any] = {"part": 0, "status": status, "code": "c", "message": "m", "sources": ("out",)}
+    return EndPart(**{**fields, **changes})
 
 
 def take(*numbers: int, **changes: Any) -> TakeResults:
@@ -138,7 +139,8 @@ def taken(*numbers: int, failed: Sequence[int] = ()) -> ResultsTaken:
 
 def settle(**changes: Any) -> SettlePart:
     """The report that all sources were read."""
-    return SettlePart(**{"part": 0, "code": "c", "blob": BLOB, "offset": 0, "length": 5, **changes})
+    fields: dict[str, Any] = {"part": 0, "code": "c", "blob": BLOB, "offset": 0, "length": 5}
+    return SettlePart(**{**fields, **changes})
 
 
 def settled(*ranges: tuple[int, int]) -> PartSettled:

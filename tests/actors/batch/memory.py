@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -202,7 +202,7 @@ class MemoryFetch:
         return HttpAnswer(200, {}, json.dumps(answer).encode())
 
     @asynccontextmanager
-    async def stream(self, request: HttpRequest) -> AsyncIterator[HttpStream]:
+    async def stream(self, request: HttpRequest) -> AsyncGenerator[HttpStream]:
         """See `Fetch.stream`."""
         lost = await self._send(request)
         crash_point("send.after_last_byte")
@@ -303,7 +303,7 @@ class MemoryBatches:
     @asynccontextmanager
     async def results(
         self, fetch: Fetch, source: str, *, skip_bytes: int
-    ) -> AsyncIterator[AsyncIterator[Sequence[bytes]]]:
+    ) -> AsyncGenerator[AsyncIterator[Sequence[bytes]]]:
         """See `BatchProvider`."""
         request = HttpRequest(
             method="GET", path="results", safety="read", query={"source": source, "skip": str(skip_bytes)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from perdure.actors.runtime.runtime import Runtime, RuntimeLimits
 from perdure.actors.service import Service
 from perdure.events.ids import make_id
 from perdure.store.blobs import BlobStore
-from perdure.store.disk import InlineDisk
+from perdure.store.disk import Disk, InlineDisk
 from perdure.store.sqlite import open_log
 from tests.actors.batch.memory import NAME, MemoryBatches, MemoryFiles, MemoryNetwork, World
 from tests.actors.living import virtual_us
@@ -40,14 +40,16 @@ async def serving(
     searchable: bool = True,
     polling: Polling = POLLING,
     limits: RuntimeLimits | None = None,
+    disk: Disk | None = None,
     grace_s: float = 0.0,
-) -> AsyncIterator[Service]:
+) -> AsyncGenerator[Service]:
     """A service on the log at `path` until the block is left."""
+    disk = disk or InlineDisk()
     batches, files, network = MemoryBatches(world, searchable=searchable), MemoryFiles(), MemoryNetwork(world)
     folds = [KindFold(Batches.unwired()), KindFold(ProviderFiles.unwired())]
     async with (
-        open_log(path, disk=InlineDisk(), codecs=[fold.codec for fold in folds], clock=virtual_us) as log,
-        BlobStore(path.with_name(f"{path.name}-blobs"), InlineDisk()) as blobs,
+        open_log(path, disk=disk, codecs=[fold.codec for fold in folds], clock=virtual_us) as log,
+        BlobStore(path.with_name(f"{path.name}-blobs"), disk) as blobs,
         trio.open_nursery() as nursery,
     ):
         kinds: list[Kind[Any, Any]] = [

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import pytest
+from msgspec.structs import asdict, replace
 
 from perdure.actors.provider_file import state as pure
 from perdure.actors.provider_file.effects import ProviderFiles
@@ -55,7 +56,7 @@ ORDER: Final = AskUpload(
     patience_us=86_400 * SECOND_US,
     searchable=True,
 )
-ASKED: Final[Sequence[Event]] = (UploadOrdered(**{name: getattr(ORDER, name) for name in ORDER.__struct_fields__}),)
+ASKED: Final[Sequence[Event]] = (UploadOrdered(**asdict(ORDER)),)
 INTENDED: Final[Sequence[Event]] = (*ASKED, PurchaseIntended(ordinal=0, attempt=1, identity="i", at=AT))
 DOUBTFUL: Final[Sequence[Event]] = (*INTENDED, PurchaseUncertain(ordinal=0, attempt=1, reason="cut"))
 BLOCKED: Final[Sequence[Event]] = (
@@ -179,7 +180,7 @@ def test_doubt_never_fails_an_upload() -> None:
 
 
 def test_other_bytes_under_the_same_id_are_refused() -> None:
-    other = AskUpload(**{**{name: getattr(ORDER, name) for name in ORDER.__struct_fields__}, "segments": [("b", 1)]})
+    other = replace(ORDER, segments=[("b" * 64, 10)])
     with pytest.raises(Rejected, match="other bytes"):
         when(ASKED, other)
 
