@@ -214,6 +214,12 @@ class TestLog:
             raise self.load_errors.pop(0)
         return await self.real.load(actors, **bounds)
 
+    async def resume(self, actors: Sequence[str], *, folds: Mapping[str, int]) -> Any:
+        self.loads.append(actors)
+        if self.load_errors:
+            raise self.load_errors.pop(0)
+        return await self.real.resume(actors, folds=folds)
+
     async def due(self, **bounds: Any) -> Any:
         return await (self.due_instead or self.real.due)(**bounds)
 

@@ -217,13 +217,13 @@ async def test_nobody_waits_for_ever_when_it_ends(tmp_path: Path, autojump_clock
 
             hint = runtime.hints.subscribe("c", 7)
             stuck = trio.Event()
-            real_load = log.load
+            real_resume = log.resume
 
-            async def load(actors: object, **bounds: object) -> object:
+            async def resume(actors: object, **bounds: object) -> object:
                 await stuck.wait()
-                return await real_load([], **bounds)
+                return await real_resume([], **bounds)
 
-            log.load = load  # type: ignore[method-assign]
+            log.resume = resume  # type: ignore[method-assign]
             others.start_soon(tell, "c")
             others.start_soon(tell, "d")
 

@@ -190,6 +190,8 @@ async def test_a_long_stream_is_folded_without_holding_up_others(
             async with trio.open_nursery() as nursery:
                 for _ in range(400):
                     nursery.start_soon(runtime.tell, "counter", "c", Add(amount=1))
+    with closing(sqlite3.connect(tmp_path / "log.db")) as connection, connection:
+        connection.execute("DELETE FROM snapshots")  # a cache: whoever drops it gets the whole fold
     async with living(tmp_path / "log.db", [Counters()]) as (runtime, _), trio.open_nursery() as nursery:
         turns = 0
 
