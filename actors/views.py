@@ -7,7 +7,7 @@ that something was committed. The same result comes out in every process, as oft
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -203,7 +203,7 @@ class View(ABC, Generic[R_co]):
         """Waits until the operation has come to an end, of whatever kind; returns the status. Raises `Closed`."""
         return await self._until(lambda row: row.standing.status in ENDED)
 
-    async def events(self, *, after: int = 0, follow: bool = True) -> AsyncIterator[Recorded]:
+    async def events(self, *, after: int = 0, follow: bool = True) -> AsyncGenerator[Recorded]:
         """The history after version `after`, then what comes (with `follow`), to the last event of a finished one."""
         while True:
             signal = self._backing.signal(self.id)
@@ -219,7 +219,7 @@ class View(ABC, Generic[R_co]):
             self._backing.check_open()
             await signal.wait()
 
-    async def progress_updates(self) -> AsyncIterator[Progress]:
+    async def progress_updates(self) -> AsyncGenerator[Progress]:
         """Progress whenever it has changed, the latest only, until the operation has come to an end."""
         shown: Progress | None = None
         while True:

@@ -235,11 +235,16 @@ class _Slot:
 
 
 class Admission(Struct, frozen=True):
-    """How a request stands against an armed rate: the limit, what is left of it, and when there is room again, in
-    seconds from now. `admitted` false: the request was over it."""
+    """How a request stands against an armed rate: the limit and what is left of it. Times are in seconds from now.
+
+    `room_s`: when there is room again. `reset_s`: when all would be free again if it came back evenly and never before
+    there is room for it; so a client that reckons with an even refill, as OpenAI's header means it, stays within the
+    limit in any second. `admitted` false: the request was over it.
+    """
 
     per_s: int
     remaining: int
+    room_s: float
     reset_s: float
     admitted: bool
 
@@ -296,12 +301,11 @@ class Faults:
             while slot.taken_at and slot.taken_at[0] <= now - RATE_WINDOW_S:
                 slot.taken_at.popleft()
             left = slot.fault.per_s - len(slot.taken_at)
-            reset_s = slot.taken_at[0] + RATE_WINDOW_S - now if slot.taken_at else RATE_WINDOW_S
             if left <= 0:
                 slot.struck += 1
-                return Admission(slot.fault.per_s, 0, reset_s, admitted=False)
+                return _admission(slot.fault.per_s, slot.taken_at, now, admitted=False)
             if tightest is None or left - 1 < tightest.remaining:
-                tightest = Admission(slot.fault.per_s, left - 1, reset_s, admitted=True)
+                tightest = _admission(slot.fault.per_s, [*slot.taken_at, now], now, admitted=True)
             counted.append(slot)
         for slot in counted:
             slot.taken_at.append(now)
@@ -360,6 +364,13 @@ def arranger(fault: AnyBatchFault) -> Callable[[Plan], Arrangement]:
     return lambda plan: add_batch_fault(Arrangement(plan), fault)
 
 
+def _admission(per_s: int, taken_at: Sequence[float], now: float, *, admitted: bool) -> Admission:
+    """How it stands when requests were counted at `taken_at`, oldest first, all within the window."""
+    free_s = [at + RATE_WINDOW_S - now for at in taken_at]
+    slowest_s = max(wait_s / place for place, wait_s in enumerate(free_s, 1))
+    return Admission(per_s, per_s - len(free_s), free_s[0], slowest_s * len(free_s), admitted=admitted)
+
+
 def rate_headers(admission: Admission) -> dict[str, str]:
     """The headers that tell a client how it stands: limit, rest and reset; for a refused one when to come back, in
     whole seconds, rounded up, and in milliseconds."""
@@ -369,8 +380,8 @@ def rate_headers(admission: Admission) -> dict[str, str]:
         "x-ratelimit-reset-requests": f"{math.ceil(admission.reset_s * 1000)}ms",
     }
     if not admission.admitted:
-        headers["retry-after"] = str(math.ceil(admission.reset_s))
-        headers["retry-after-ms"] = str(math.ceil(admission.reset_s * 1000))
+        headers["retry-after"] = str(math.ceil(admission.room_s))
+        headers["retry-after-ms"] = str(math.ceil(admission.room_s * 1000))
     return headers
 
 

@@ -84,9 +84,11 @@ def closed(count: int = LINES, *parts: Part) -> BatchClosed:
     return BatchClosed(lines=count, parts=parts or (Part(0, count - 1, 10 * count),))
 
 
-def submitted(part: int = 0, batch: str = "p-1", at: int = AT, hint_us: int = 0) -> BatchSubmitted:
+def submitted(
+    part: int = 0, batch: str = "p-1", at: int = AT, hint_us: int = 0, reconciled: bool = False
+) -> BatchSubmitted:
     """The provider has a part."""
-    return BatchSubmitted(part=part, attempt=1, provider_batch=batch, at=at, hint_us=hint_us)
+    return BatchSubmitted(part=part, attempt=1, provider_batch=batch, at=at, hint_us=hint_us, reconciled=reconciled)
 
 
 def intended(attempt: int = 1, ordinal: int = 0) -> PurchaseIntended:

@@ -61,6 +61,12 @@ def test_w18_the_providers_hint_goes_before_the_table_and_the_callers_word_befor
     assert first(7, hint=True, first_poll_us=3) == 3
 
 
+def test_a_batch_that_was_found_again_is_asked_about_at_once() -> None:
+    """It has been at the provider for an unknown time: the table by size would only add to that."""
+    (poll,) = asked(opened(), *SUBMITTED[1:-1], submitted(reconciled=True))
+    assert poll.not_before == AT
+
+
 def test_w18_jitter_is_fixed_for_an_effect_and_differs_between_actors() -> None:
     """W-18: waits are spread by a tenth around their length, the same for an effect in every process."""
     factors = [jitter(f"batch_{number}", "poll/0/0") for number in range(1_000)]
