@@ -216,7 +216,10 @@ def _ask_for_file(state: BatchState, opened: BatchOpened, part: PartState) -> As
 
 def _poll(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane) -> Poll:
     lines = part.part.last - part.part.first + 1
-    first = opened.first_poll_us or (part.hint_us if opened.hint else 0) or first_poll_us(lines)
+    if part.reconciled:
+        first = 0  # it has been at the provider for longer than we know: look now, the answer says when to come again
+    else:
+        first = opened.first_poll_us or (part.hint_us if opened.hint else 0) or first_poll_us(lines)
     give_up_at = part.submitted_at + opened.window_us + GIVE_UP_MARGIN_US
     not_before = 0 if part.cancel_sent_at else part.submitted_at + first
     cancelled_at = part.cancel_sent_at or state.cancel_at

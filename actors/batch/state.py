@@ -82,6 +82,7 @@ class PartState(Struct):
     provider_batch: str = ""
     submitted_at: int = 0
     hint_us: int = 0
+    reconciled: bool = False
     status: str = ""
     total: int = 0
     completed: int = 0
@@ -213,6 +214,7 @@ def _evolve_part(state: BatchState, event: Event) -> None:
             part.purchase.phase = "bought"
             part.phase, part.provider_batch = "submitted", event.provider_batch
             part.submitted_at, part.hint_us, part.status = event.at, event.hint_us, "pending"
+            part.reconciled = event.reconciled
         case BatchPolled():
             part.status = event.status
             part.total, part.completed, part.failed = event.total, event.completed, event.failed
