@@ -5,8 +5,8 @@ An append is durable when `append` returns. Reads see committed records only. No
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 from perdure.events.event import Recorded
 from perdure.store.records import ActorRow, Append, Appended, ItemRow, Standing, Stream
@@ -85,7 +85,7 @@ class Log(LogReader, Protocol):
         """False once a commit ended without a certain outcome: nothing is written any more until a restart."""
         ...
 
-    async def append(self, append: Append) -> Appended:
+    def append(self, append: Append) -> Coroutine[Any, Any, Appended]:
         """Makes `append` durable together with whatever else waits (group commit). Not cancelled once handed over.
 
         Raises `KeyTaken` and `VersionConflict` (this append alone was not written), `DiskFull` and other `Unavailable`

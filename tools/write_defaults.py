@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -95,7 +95,7 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         for name in value.__struct_fields__:
             yield from _flat(getattr(value, name), f"{path}.{name}")
     elif isinstance(value, Mapping):
-        for name, inner in value.items():
+        for name, inner in cast("Mapping[str, Any]", value).items():
             yield from _flat(inner, f"{path}.{name}")
     else:
         yield path.removeprefix("."), str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -219,9 +220,9 @@ async def test_nobody_waits_for_ever_when_it_ends(tmp_path: Path, autojump_clock
             stuck = trio.Event()
             real_resume = log.resume
 
-            async def resume(actors: object, **bounds: object) -> object:
+            async def resume(actors: object, *, folds: Mapping[str, int]) -> object:
                 await stuck.wait()
-                return await real_resume([], **bounds)
+                return await real_resume([], folds=folds)
 
             log.resume = resume  # type: ignore[method-assign]
             others.start_soon(tell, "c")

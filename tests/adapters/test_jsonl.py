@@ -60,8 +60,7 @@ def test_a_splitter_that_finished_is_empty() -> None:
 def test_a_line_over_the_limit_is_named(chunks: list[bytes]) -> None:
     splitter = LineSplitter(max_line_bytes=4)
     with pytest.raises(LineTooLong) as caught:
-        for chunk in chunks:
-            splitter.feed(chunk)
+        list(map(splitter.feed, chunks))
     assert (caught.value.line, caught.value.limit) == (2, 4)
 
 

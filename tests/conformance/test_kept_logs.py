@@ -52,7 +52,7 @@ async def test_a_retired_event_is_upcast_while_its_bytes_stay(tmp_path: Path) ->
     shutil.copy(folder / "perdure.db", path)
     with sqlite3.connect(path) as connection:
         stored = connection.execute(
-            "SELECT count(*) FROM events JOIN event_types ON event_types.number = events.type WHERE name = 'UploadAsked'"
+            "SELECT count(*) FROM events e JOIN event_types t ON t.number = e.type WHERE t.name = 'UploadAsked'"
         ).fetchone()[0]
     assert stored > 0, "the log no longer holds the retired event: this test would show nothing"
     async with perdure.read(path) as reader:
