@@ -185,14 +185,28 @@ async def die_everywhere(
     return dict(deaths)
 
 
-async def die_at_random(root: Path, simulator: Running, seed: int, *, lines: int = 1_500, most: int = 4) -> int:
-    """One job whose workers are killed at random times, `most` of them, and then left alone. Gives the deaths."""
+RANDOM_LINES: Final = 1_500
+
+
+async def life_s(root: Path, simulator: Running) -> float:
+    """How long a worker takes here for a job of `RANDOM_LINES` that nobody disturbs, in seconds."""
+    job = Job(root / "undisturbed", simulator, lines=RANDOM_LINES)
+    start = trio.current_time()
+    assert await job.work() is not None
+    return trio.current_time() - start
+
+
+async def die_at_random(root: Path, simulator: Running, seed: int, life: float, *, most: int = 4) -> int:
+    """One job whose workers are killed at random times of their life, `most` of them, and then left alone.
+
+    `life` is how long an undisturbed one takes, in seconds; its first third is Python starting. Gives the deaths.
+    """
     random = Random(seed)
-    job = Job(root / f"seed-{seed}", simulator, lines=lines)
+    job = Job(root / f"seed-{seed}", simulator, lines=RANDOM_LINES)
     deaths = 0
     told: Told | None = None
     while told is None:
-        told = await job.work(kill_after_s=random.uniform(0.1, 0.4) if deaths < most else None)
+        told = await job.work(kill_after_s=random.uniform(life / 3, life) if deaths < most else None)
         deaths += told is None
     try:
         await job.check(told)

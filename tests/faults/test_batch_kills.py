@@ -10,7 +10,7 @@ import trio
 
 from perdure.store.crash_points import CRASH_POINTS
 from tests.adapters.simulator.process import Running, running
-from tests.faults.killing import Job, die_at_random, die_everywhere
+from tests.faults.killing import Job, die_at_random, die_everywhere, life_s
 
 BETWEEN_INTENT_AND_OUTCOME = ("send.before", "send.after_last_byte", "answer.received", "report.before")
 
@@ -47,9 +47,10 @@ async def test_w4_reconcile_pages_past_newer_batches(tmp_path: Path, simulator: 
 
 @pytest.mark.trio
 async def test_random_kills(tmp_path: Path, simulator: Running) -> None:
+    life = await life_s(tmp_path, simulator)
     async with trio.open_nursery() as nursery:
         for seed in range(3):
-            nursery.start_soon(die_at_random, tmp_path, simulator, seed)
+            nursery.start_soon(die_at_random, tmp_path, simulator, seed, life)
 
 
 @pytest.mark.sweep
@@ -72,13 +73,14 @@ async def test_w4_every_kill_with_250_newer_batches(tmp_path: Path) -> None:
 @pytest.mark.sweep
 @pytest.mark.trio
 async def test_50_seeds_of_random_kills(tmp_path: Path, simulator: Running) -> None:
-    limiter = trio.CapacityLimiter(4)
+    life = await life_s(tmp_path, simulator)
+    limiter = trio.CapacityLimiter(2)
     deaths = 0
 
     async def one(seed: int) -> None:
         nonlocal deaths
         async with limiter:
-            deaths += await die_at_random(tmp_path, simulator, 1_000 + seed)
+            deaths += await die_at_random(tmp_path, simulator, 1_000 + seed, life)
 
     async with trio.open_nursery() as nursery:
         for seed in range(50):
