@@ -5,7 +5,7 @@ A job larger than the provider takes in one batch becomes several parts and stay
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from typing import get_args
 
@@ -13,7 +13,7 @@ import trio
 from msgspec import Struct
 
 from perdure.actors.batch.decide import difference
-from perdure.actors.batch.intake import Intake, Requests, Run, first_difference
+from perdure.actors.batch.intake import Intake, Requests, Reread, Run, first_difference
 from perdure.actors.batch.ports import BatchProvider
 from perdure.actors.batch.state import KIND, BatchState
 from perdure.actors.batch.views import BatchHandle, Order
@@ -144,6 +144,8 @@ class Batches:
             known = await self._log.find_key(self._tenant, order.key)
             if known is not None:
                 return await self._resume(known, order, requests)
+            if isinstance(requests, (Iterator, AsyncIterator)):
+                requests = Reread(requests)
         return await self._begin(self._ids("batch"), order, requests)
 
     def run(
@@ -193,6 +195,8 @@ class Batches:
                     if not opened:
                         await self._open(actor, order, intake)
                         opened = True
+                        if isinstance(requests, Reread):
+                            requests.forget()
                     await self._collect(actor, run, order)
             if not opened:
                 raise InvalidRequest(

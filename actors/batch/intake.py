@@ -5,7 +5,7 @@ Bounded memory: one run at a time. What cannot be known before the end, that a n
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 import trio
@@ -23,6 +23,54 @@ re-read batch comparable, so a change of them needs care with batches that are b
 LONGEST_CUSTOM_ID = 256
 
 Requests = Iterable[Prompt | RawRequest] | AsyncIterable[Prompt | RawRequest]
+
+
+class Reread:
+    """Requests that come once, kept until their first run is in the log: until then they can be read from the start.
+
+    Two callers may begin under one key at once; the one who comes second reads what it has read already again, for the
+    other's batch. What is kept is one run.
+    """
+
+    def __init__(self, requests: Iterator[Prompt | RawRequest] | AsyncIterator[Prompt | RawRequest]) -> None:
+        self._requests = requests
+        self._kept: list[Prompt | RawRequest] | None = []
+
+    def forget(self) -> None:
+        """Keeps nothing any more."""
+        self._kept = None
+
+    def __aiter__(self) -> AsyncIterator[Prompt | RawRequest]:
+        return _Reading(self, self._kept or ())
+
+    async def next(self) -> Prompt | RawRequest:
+        """The next one that nobody has read. Raises `StopAsyncIteration`. Does not checkpoint by itself."""
+        if isinstance(self._requests, AsyncIterator):
+            request = await anext(self._requests)
+        else:
+            try:
+                request = next(self._requests)
+            except StopIteration:
+                raise StopAsyncIteration from None
+        if self._kept is not None:
+            self._kept.append(request)
+        return request
+
+
+class _Reading:
+    """One reading of a `Reread`: what was kept, then what comes."""
+
+    def __init__(self, source: Reread, kept: Sequence[Prompt | RawRequest]) -> None:
+        self._source = source
+        self._kept = iter(list(kept))
+
+    def __aiter__(self) -> _Reading:
+        return self
+
+    async def __anext__(self) -> Prompt | RawRequest:
+        for request in self._kept:
+            return request
+        return await self._source.next()
 
 
 class Run(Struct):

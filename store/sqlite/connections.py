@@ -44,8 +44,9 @@ class Connections:
                 keep = False
                 try:
                     result = read(connection)
-                    keep = (stamp is None or stamp == self._stamp()) and not self._closed
-                    if keep or stamp is None:
+                    valid = stamp is None or stamp == self._stamp()
+                    keep = valid and not self._closed
+                    if valid:
                         return result
                 finally:
                     if keep:

@@ -68,7 +68,7 @@ async def test_429_with_retry_after(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 async def test_bursts_of_5xx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     async with rigged(tmp_path, monkeypatch) as rig, rig.open() as service:
-        rig.simulator.faults.arm(faults.AnswerStatus(route="* /openai/v1/**", status=status, count=4))
+        rig.simulator.faults.arm(faults.AnswerStatus(route="* /openai/v1/**", status=status, count=2))
         if status != 503:  # OpenAI's own words with a 503 are a refusal: whoever says so has not acted
             rig.simulator.faults.arm(faults.AnswerStatus(route=CREATE, status=status, act=True))
         handle = await service.batches.submit(requests(), provider="openai")
