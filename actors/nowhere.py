@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import NoReturn
 
 from perdure.actors.fetch import Fetch
@@ -24,7 +24,7 @@ class Nowhere:
         """See `Blobs.release`."""
         self._refuse()
 
-    def chunks(self, digest: str, *, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    def chunks(self, digest: str, *, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
         """See `Segments.chunks`."""
         self._refuse()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
 from perdure.actors.batch.ports import FileProvider, StoredFile
@@ -22,7 +23,7 @@ from perdure.events.provider_file import FailUpload, NoteOwnerTold, NoteOwnerWar
 class Segments(Protocol):
     """Where an upload's bytes come from: the blob store."""
 
-    def chunks(self, digest: str, *, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    def chunks(self, digest: str, *, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:
         """A blob's bytes as they are read from disk. Raises `BlobLost`."""
         ...
 
@@ -94,8 +95,9 @@ class ProviderFiles:
 
         async def body() -> AsyncIterator[bytes]:
             for digest, _ in order.segments:
-                async for chunk in self._blobs.chunks(digest):
-                    yield chunk
+                async with aclosing(self._blobs.chunks(digest)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
 
         async def create(fetch: Fetch) -> StoredFile:
             return await provider.upload(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -75,7 +75,7 @@ class BlobReader:
 
     async def chunks(
         self, digest: str, offset: int = 0, length: int | None = None, *, chunk_bytes: int = CHUNK_BYTES
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """The content from `offset` on, in chunks of `chunk_bytes`, the last one shorter. One hop for each chunk.
 
         The blob is verified before the first chunk is given out, so that no consumer ever sees damaged bytes. Raises as
