@@ -26,6 +26,9 @@ PAGE_LINES = 1_000
 PAGE_BYTES = 4_000_000
 """How many lines, and about how many bytes of them, a reader holds at a time."""
 
+EVENTS_AT_A_TIME = 16
+"""How many events a reader holds at a time: each may name a thousand lines, some 30 KB."""
+
 LINES_PER_EVENT = 1 << 20
 """Cursors in order of arrival are `version * LINES_PER_EVENT + place`: an event settles fewer lines than that."""
 
@@ -93,7 +96,7 @@ class BatchView(View[BatchSummary]):
         version = max(0, version - 1) if after else 0
         while True:
             signal = self._backing.signal(self.id)
-            streams = await self._backing.log.load([self.id], after=version, until=version + 200)
+            streams = await self._backing.log.load([self.id], after=version, until=version + EVENTS_AT_A_TIME)
             events = streams[0].events if streams else ()
             fold = next(fold for fold in self._backing.folds if fold.name == self.kind)
             for number, _, payload in events:

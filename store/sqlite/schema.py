@@ -114,7 +114,8 @@ BUSY_TIMEOUT_MS: Final = 5_000
 """How long a statement waits for a foreign lock, such as that of somebody's `sqlite3` shell."""
 
 WRITER_CACHE_KIB: Final = 65_536
-READER_CACHE_KIB: Final = 8_192
+READER_CACHE_KIB: Final = 2_048
+"""For each reading connection: pages read once, in order, mostly; what is wanted again is in the system's cache."""
 
 AUTOCHECKPOINT_PAGES: Final = 8_000
 """The writer checkpoints by itself only past this many pages of WAL (32 MiB): a connection of its own does it before,
