@@ -122,6 +122,10 @@ class MemoryLog:
         self.versions[append.actor] = version
         return Appended(version, version)
 
+    async def resume(self, actors: Sequence[str], *, folds: Mapping[str, int]) -> Sequence[Stream]:
+        """See `Log.resume`: there are no snapshots here."""
+        return await self.load(actors)
+
     async def load(self, actors: Sequence[str], **bounds: Any) -> Sequence[Stream]:
         """Nothing is kept."""
         await trio.lowlevel.checkpoint()
