@@ -222,7 +222,7 @@ _MACHINE_PATH = re.compile(
 _DOWNLOAD_HOST = re.compile(
     "|".join(
         (
-            r"pypi" + r"\.org",
+            r"py" + r"pi\.org",
             r"python" + r"hosted\.org",
             r"npm" + r"js\.(?:org|com)",
             r"deb\.deb" + r"ian\.org",

@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from pathlib import Path
 from typing import IO, Final
 
@@ -206,10 +206,8 @@ def _open(path: Path) -> IO[bytes]:
 
 def _spool() -> IO[bytes]:
     """Standard input as a file without a name, which ends with this process."""
-    copy = tempfile.TemporaryFile(prefix="perdure-")  # noqa: SIM115 - the caller owns it
-    try:
+    with ExitStack() as undo:
+        copy = undo.enter_context(tempfile.TemporaryFile(prefix="perdure-"))
         shutil.copyfileobj(sys.stdin.buffer, copy, CHUNK_BYTES)
-    except BaseException:
-        copy.close()
-        raise
+        undo.pop_all()  # from here on the caller owns it
     return copy

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -139,11 +140,11 @@ class Provider:
         """Starts one whose batches take `batch_s` seconds."""
         arguments = ["simulate", "--port", "0", "--batch-seconds", f"{batch_s}", "--data", str(folder / "provider")]
         process = await Process.start(folder, "provider", arguments, stdout=subprocess.PIPE)
-        try:
-            return cls(process, await process.first_line())
-        except BaseException:
-            await process.stop()
-            raise
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(process.stop)
+            url = await process.first_line()
+            undo.pop_all()
+        return cls(process, url)
 
     @property
     def base_url(self) -> str:
