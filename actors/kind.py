@@ -17,7 +17,7 @@ from perdure.actors.lane import LOCAL, Lane
 from perdure.events.codec import Codec
 from perdure.events.command import Command
 from perdure.events.event import Event
-from perdure.store.records import ItemRow
+from perdure.store.records import Claim, ItemRow
 
 
 class Effect(Struct, frozen=True, kw_only=True):
@@ -59,10 +59,11 @@ class Row(Struct, frozen=True, kw_only=True):
 
 
 class Index(Struct, frozen=True):
-    """What an event adds to the read models: numbered items and the digests of the blobs it names."""
+    """What an event adds to the read models: numbered items, keys that name single ones, digests of blobs it needs."""
 
     items: Sequence[ItemRow] = ()
     references: Sequence[str] = ()
+    claims: Sequence[Claim] = ()
 
 
 NO_INDEX = Index()

@@ -46,8 +46,29 @@ class Settlement(Struct, frozen=True, gc=False):
     length: int
 
 
+class LineNote(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What is known of a line of a shared window besides its bytes: who asked for it and how.
+
+    `key` is the caller's idempotency key and `digest` what the request hashed to under it; `deadline_at` is µs since
+    1970 UTC, 0 for none.
+    """
+
+    number: int
+    key: str = ""
+    digest: str = ""
+    custom_id: str = ""
+    deadline_at: int = 0
+    principal: str = ""
+    tags: Mapping[str, str] = {}
+
+
 class BatchOpened(Event, frozen=True, tag="BatchOpened"):
-    """The window is open: lines are collected. Times ending in `_at` are µs since 1970 UTC, 0 for none."""
+    """The window is open: lines are collected. Times ending in `_at` are µs since 1970 UTC, 0 for none.
+
+    A window that holds fewer than `minimum` lines when it closes is not sent as a batch: each line goes live.
+    """
+
+    schema: ClassVar[int] = 2
 
     provider: str
     endpoint: str
@@ -65,22 +86,33 @@ class BatchOpened(Event, frozen=True, tag="BatchOpened"):
     deadline_at: int = 0
     close_at: int = 0
     tags: Mapping[str, str] = {}
+    minimum: int = 0
 
 
 class LinesCollected(Event, frozen=True, tag="LinesCollected"):
-    """A run of lines is durable. `names` are the callers' ids, `lengths` the bytes of each line in `blob`, in order."""
+    """A run of lines is durable. `names` are the callers' ids, `lengths` the bytes of each line in `blob`, in order.
+
+    Lines of a window that callers share have no names, for theirs may clash: they are in `notes`, one for each line of
+    which there is something to note.
+    """
+
+    schema: ClassVar[int] = 2
 
     first: int
     blob: str
     names: Sequence[str]
     lengths: Sequence[int]
+    notes: Sequence[LineNote] = ()
 
 
 class BatchClosed(Event, frozen=True, tag="BatchClosed"):
-    """No more lines: the parts are what the provider will be asked for."""
+    """No more lines: the parts are what the provider will be asked for, or, `direct`, each line goes live."""
+
+    schema: ClassVar[int] = 2
 
     lines: int
     parts: Sequence[Part]
+    direct: bool = False
 
 
 class BatchDiscarded(Event, frozen=True, tag="BatchDiscarded"):
@@ -259,6 +291,7 @@ class OpenBatch(Command, frozen=True):
     deadline_us: int = 0
     close_after_us: int = 0
     tags: Mapping[str, str] = {}
+    minimum: int = 0
 
 
 class CollectLines(Command, frozen=True):
@@ -268,6 +301,7 @@ class CollectLines(Command, frozen=True):
     blob: str
     names: Sequence[str]
     lengths: Sequence[int]
+    notes: Sequence[LineNote] = ()
 
 
 class CloseBatch(Command, frozen=True):

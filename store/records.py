@@ -52,10 +52,27 @@ class ItemRow(Struct, frozen=True, gc=False):
     length: int
 
 
+class Claim(Struct, frozen=True, gc=False):
+    """A key that belongs to one numbered item of an actor, and the digest of the request that claimed it."""
+
+    key: str
+    number: int
+    digest: str
+
+
+class Holder(Struct, frozen=True, gc=False):
+    """Who holds a key: an actor, or one of its items (`number` is then not None) with its request's digest."""
+
+    actor: str
+    number: int | None = None
+    digest: str = ""
+
+
 class Append(Struct, kw_only=True):
     """Everything one actor adds to the log at once: all of it becomes durable, or none.
 
-    `key` is claimed for (tenant, key) with the actor's first event; `release_key` gives it back. `references` are the
+    `key` is claimed for (tenant, key) with the actor's first event; `release_key` gives it back. `claims` are keys of
+    single items, claimed for the same namespace. `references` are the
     digests of the blobs that the events name. `snapshot` replaces the actor's snapshot, as of the last of `events`.
     """
 
@@ -69,6 +86,7 @@ class Append(Struct, kw_only=True):
     key: str | None = None
     release_key: bool = False
     items: Sequence[ItemRow] = ()
+    claims: Sequence[Claim] = ()
     references: Sequence[str] = ()
     snapshot: bytes | None = None
 
