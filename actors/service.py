@@ -7,7 +7,6 @@ process.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import trio
@@ -17,76 +16,23 @@ from perdure.actors.batch.batches import BatchDefaults, Batches
 from perdure.actors.batch.ports import BatchProvider
 from perdure.actors.batch.state import KIND as BATCH
 from perdure.actors.batch.views import BatchHandle, BatchView
+from perdure.actors.event_log import EventLog
 from perdure.actors.provider_file.state import KIND as PROVIDER_FILE
 from perdure.actors.provider_file.views import ProviderFileHandle, ProviderFileView
-from perdure.actors.replaying import Replayed, replay
 from perdure.actors.runtime.aggregate import KindFold
 from perdure.actors.runtime.runtime import Runtime
 from perdure.actors.runtime.slot import Told
 from perdure.actors.views import Handle, Summary, View, summary_of
 from perdure.events.command import Command
 from perdure.events.errors import Closed, NotFound
-from perdure.events.event import Recorded
 from perdure.events.ids import IdSource
 from perdure.store.blobs import BlobReader, BlobStore
 from perdure.store.records import ActorRow
-from perdure.store.replay import state_at
 from perdure.store.sqlite.log import SqliteLog
 from perdure.store.sqlite.reader import SqliteReader
-from perdure.store.sqlite.verify import Verified
 
 VIEWS: Mapping[str, type[View[Any]]] = {BATCH: BatchView, PROVIDER_FILE: ProviderFileView}
 HANDLES: Mapping[str, type[Handle[Any]]] = {BATCH: BatchHandle, PROVIDER_FILE: ProviderFileHandle}
-
-
-class EventLog:
-    """The log as an audit sees it: everything that happened, in order, and whether it can be trusted."""
-
-    def __init__(self, log: SqliteReader, folds: Sequence[KindFold]) -> None:
-        self._log = log
-        self._folds = folds
-
-    async def read(self, *, after: int = 0, until: int | None = None) -> AsyncIterator[Recorded]:
-        """The records after position `after`, up to `until` (both are positions), in order; then it ends."""
-        while True:
-            page = await self._log.records(after=after, until=until)
-            for record in page:
-                yield record
-                after = record.position
-            if not page:
-                return
-
-    def tail(self, *, after: int = 0, actor: str | None = None) -> AsyncIterator[Recorded]:
-        """The records after position `after` (of one actor, or of all), then those to come, for ever."""
-        return self._log.follow(after=after, actor=actor)
-
-    @property
-    def id(self) -> str:
-        """The log's id, which is part of every mark that is planted at a provider."""
-        return self._log.log_id
-
-    async def head(self) -> int:
-        """The last durable position, 0 for an empty log."""
-        return await self._log.head()
-
-    async def replay(self) -> Replayed:
-        """Folds every actor with today's code and compares it with its row; see `Replayed`."""
-        return await replay(self._log, self._folds)
-
-    async def verify(self, *, kept_head: str | None = None) -> Verified:
-        """Checks the chain of all commits and folds every actor again; see `Verified`. Raises nothing for a bad log."""
-        return await self._log.verify(self._folds, kept_head=kept_head)
-
-    async def state(self, id: str, at: int | datetime | None = None) -> Any:
-        """The state of an actor now, after version `at`, or at a time. Raises `NotFound`."""
-        return (await self.folded(id, at))[1]
-
-    async def folded(self, id: str, at: int | datetime | None = None) -> tuple[int, Any]:
-        """The version and the state of an actor now, after version `at`, or at a time. Raises `NotFound`."""
-        version = at if isinstance(at, int) else None
-        time = int(at.timestamp() * 1_000_000) if isinstance(at, datetime) else None
-        reached, aggregate = await state_at(self._log, id, self._folds, version=version, time=time)
-        return reached, aggregate.state
 
 
 class Reader:
