@@ -17,6 +17,7 @@ from perdure.adapters.server.asgi import Control
 from perdure.adapters.server.errors import PeerGone
 from perdure.adapters.server.exchange import Exchange
 from perdure.adapters.server.head import Address, build_scope, examine
+from perdure.adapters.server.limits import Limits
 from perdure.adapters.server.peer import HEAD_READ_BYTES, Peer
 from perdure.adapters.server.site import Site
 from perdure.adapters.server.websocket import Session
@@ -46,7 +47,7 @@ class Connection:
         self._client = client
         self._server = server
         self._peer = Peer(stream, site.limits.send_stall_s)
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=site.limits.head_bytes)
+        self._http = _reader(site.limits)  # a new one for each request
         self._scope = trio.CancelScope()  # around all requests; cancelled when `_due` is over, or to drain
         self._due = math.inf  # when the peer must have sent its head; infinite while we answer
         self._current: Exchange | Session | None = None
@@ -110,29 +111,13 @@ class Connection:
             return False
         control = Control(site.draining, limits.body_bytes)
         scope = build_scope(request, head, control=control, server=self._server, client=self._client, state=site.state)
-        try:
-            body_ended = not head.has_body and isinstance(self._http.next_event(), h11.EndOfMessage)
-        except h11.RemoteProtocolError as error:
-            await self._refuse(error.error_status_hint or 400)
-            return False
         if head.websocket:
-            session = Session(self._peer, self._http, nursery, limits, head, date=site.date())
+            session = Session(self._peer, self._rest(), nursery, limits, head, date=site.date())
             self._current = session
             self._tell_if_late()
             await session.run(site.app, scope)
             return False
-        exchange = Exchange(
-            self._peer,
-            self._http,
-            nursery,
-            limits,
-            control,
-            method=request.method,
-            content_length=head.content_length,
-            body_ended=body_ended,
-            date=site.date(),
-            closing=site.full,
-        )
+        exchange = Exchange(self._peer, self._http, nursery, limits, control, head, date=site.date(), full=site.full)
         self._current = exchange
         self._tell_if_late()
         again = await exchange.run(site.app, scope)
@@ -145,8 +130,12 @@ class Connection:
 
     async def _read_request(self) -> h11.Request | None:
         """The next request's head; None: the connection is over, and has been answered if there was anything to say."""
-        http, peer, limits = self._http, self._peer, self._site.limits
-        self._unparsed_bytes = len(http.trailing_data[0])
+        peer, limits = self._peer, self._site.limits
+        rest = self._rest()
+        self._http = http = _reader(limits)
+        self._unparsed_bytes = len(rest)
+        if rest:
+            http.receive_data(rest)
         self._head_begun = self._unparsed_bytes > 0
         self._idle = not self._head_begun
         self._due = trio.current_time() + (limits.idle_s if self._idle else limits.head_s)
@@ -174,6 +163,10 @@ class Connection:
             self._unparsed_bytes += len(data)
             http.receive_data(data)
 
+    def _rest(self) -> bytes:
+        """What the peer has sent beyond what has been read from it as HTTP."""
+        return self._http.trailing_data[0]
+
     def _quiet(self) -> None:
         """A head has ended, well or not: no limit of this connection's scope runs while it is answered."""
         self._idle = self._head_begun = False
@@ -186,3 +179,8 @@ class Connection:
         except PeerGone:
             return
         await self._peer.linger(self._site.limits.linger_s)
+
+
+def _reader(limits: Limits) -> h11.Connection:
+    """h11 for one request. It only reads: a new one costs less than telling the old one what we have answered."""
+    return h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)

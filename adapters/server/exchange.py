@@ -13,9 +13,10 @@ import logging
 import h11
 import trio
 
-from perdure.adapters.server.answer import Answer, refusal
+from perdure.adapters.server.answer import CONTINUE, Answer, refusal
 from perdure.adapters.server.asgi import ASGIApp, Control, Message, Scope
 from perdure.adapters.server.errors import ApplicationFault, PeerGone, is_departure
+from perdure.adapters.server.head import Head
 from perdure.adapters.server.limits import KIB, PIECE_BYTES, Limits
 from perdure.adapters.server.peer import Peer
 
@@ -34,16 +35,16 @@ class Exchange:
         "_body_ended",
         "_budget_bytes",
         "_budget_s",
-        "_closing",
-        "_content_length",
+        "_continue_due",
         "_control",
         "_date",
         "_departed",
         "_end_told",
         "_fault",
+        "_full",
+        "_head",
         "_http",
         "_limits",
-        "_method",
         "_nursery",
         "_peer",
         "_reading",
@@ -59,24 +60,22 @@ class Exchange:
         nursery: trio.Nursery,
         limits: Limits,
         control: Control,
+        head: Head,
         *,
-        method: bytes,
-        content_length: int | None,
-        body_ended: bool,
         date: bytes,
-        closing: bool,
+        full: bool,
     ) -> None:
         self._peer = peer
         self._http = http
         self._nursery = nursery
         self._limits = limits
         self._control = control
-        self._method = method
-        self._content_length = content_length
-        self._body_ended = body_ended
+        self._head = head
         self._date = date
-        self._closing = closing
-        self._answer = Answer(http, method)
+        self._full = full
+        self._answer = Answer(head_only=head.method == b"HEAD", old=head.old, closing=head.closing)
+        self._body_ended = not head.has_body
+        self._continue_due = head.expects_continue
         self._body_bytes = 0
         self._budget_bytes = PIECE_BYTES
         self._budget_s = limits.body_s
@@ -151,7 +150,7 @@ class Exchange:
             elif self._departed is not None:
                 self._departed.set()
         elif kind == "http.response.start":
-            close = self._closing or self._control.draining.is_set() or self._http.they_are_waiting_for_100_continue
+            close = self._full or self._control.draining.is_set() or self._continue_due
             self._answer.start(message["status"], message.get("headers", ()), date=self._date, close=close)
         else:
             raise ApplicationFault(f"the application sent {kind!r}; an answer has http.response.start and .body")
@@ -164,12 +163,12 @@ class Exchange:
             return None
         if self._peer.lost is not None or self._fault is not None:
             return {"type": "http.disconnect"}
-        limit = self._control.body_bytes
-        if self._content_length is not None and self._content_length > limit:
+        http, limit, declared = self._http, self._control.body_bytes, self._head.content_length
+        if declared is not None and declared > limit:
             return await self._refuse(413)
-        http = self._http
-        if http.they_are_waiting_for_100_continue and http.our_state is h11.SEND_RESPONSE:
-            self._peer.queue((http.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")),))
+        if self._continue_due and not self._answer.started:
+            self._continue_due = False
+            self._peer.queue((CONTINUE,))
             try:
                 await self._peer.flush()
             except PeerGone:
@@ -219,7 +218,7 @@ class Exchange:
         if self._answer.started:
             self._peer.lose(f"its body was refused ({status})")
         else:
-            self._peer.queue((refusal(status, head_only=self._method == b"HEAD"),))
+            self._peer.queue((refusal(status, head_only=self._head.method == b"HEAD"),))
             with contextlib.suppress(PeerGone):
                 await self._peer.flush()
         return {"type": "http.disconnect"}
@@ -289,17 +288,14 @@ class Exchange:
             _logger.error("the application did not end its answer to %s %s", scope["method"], scope["path"])
 
     async def _reusable(self) -> bool:
-        """Read over a short rest of the body, if there is one, and begin the next cycle where HTTP allows it."""
-        http = self._http
-        if not self._body_ended and http.our_state is h11.DONE and not http.they_are_waiting_for_100_continue:
+        """Whether the connection can go on. A short rest of the body, if there is one, is read over for that."""
+        if not self._body_ended and not self._answer.closing:
             with trio.move_on_after(self._limits.linger_s):
                 await self._discard_rest()
-        if http.our_state is h11.DONE and http.their_state is h11.DONE:
-            http.start_next_cycle()
-            return True
         if not self._body_ended:
             await self._peer.linger(self._limits.linger_s)
-        return False
+            return False
+        return not self._answer.closing
 
     async def _discard_rest(self) -> None:
         discarded_bytes = 0

@@ -1,6 +1,6 @@
 """The opening of a WebSocket, without I/O (RFC 6455, section 4.2): what the client asked and the headers we agree with.
 
-h11 has parsed the head and writes the response, so that a refused WebSocket is an ordinary HTTP answer. No extension is
+The head has been read like any other, so that a refused WebSocket is an ordinary HTTP answer. No extension is
 ever agreed to: compression would let a small frame become any amount of memory.
 """
 

@@ -24,11 +24,19 @@ _HEADER_LINE_BYTES = len(b": \r\n")
 
 
 class Head(NamedTuple):
-    """A request's head as the server needs it: `content_length` in bytes (None: not declared), `refusal` a status."""
+    """A request's head as the server needs it.
 
+    `old` stands for HTTP/1.0, `content_length` is in bytes (None: not declared), `expects_continue` that the peer waits
+    for our word before it sends the body, `closing` that the connection ends with the answer; `refusal` is a status.
+    """
+
+    method: bytes
     headers: Headers
+    old: bool
     content_length: int | None
     has_body: bool
+    expects_continue: bool
+    closing: bool
     websocket: bool
     refusal: int | None
 
@@ -40,7 +48,7 @@ def examine(request: h11.Request, limits: Limits, received_bytes: int) -> Head:
     """
     headers = list(request.headers)
     length: int | None = None
-    chunked = upgrade = False
+    chunked = upgrade = expects_continue = False
     connection = b""
     for name, value in headers:
         if name == b"content-length":
@@ -51,7 +59,10 @@ def examine(request: h11.Request, limits: Limits, received_bytes: int) -> Head:
             upgrade = value.strip().lower() == b"websocket"
         elif name == b"connection":
             connection += b"," + value
-    websocket = upgrade and any(token.strip().lower() == b"upgrade" for token in connection.split(b","))
+        elif name == b"expect":
+            expects_continue = expects_continue or has_token(value, b"100-continue")
+    old = request.http_version < b"1.1"
+    websocket = upgrade and has_token(connection, b"upgrade")
     refusal: int | None = None
     if len(headers) > limits.head_count or (
         received_bytes > limits.head_bytes and _size_bytes(request, headers) > limits.head_bytes
@@ -65,7 +76,23 @@ def examine(request: h11.Request, limits: Limits, received_bytes: int) -> Head:
         refusal = 501
     elif websocket and (request.method != b"GET" or chunked or length):
         refusal = 400
-    return Head(headers, length, chunked or bool(length), websocket, refusal)
+    has_body = chunked or bool(length)
+    return Head(
+        method=request.method,
+        headers=headers,
+        old=old,
+        content_length=length,
+        has_body=has_body,
+        expects_continue=expects_continue and has_body and not old,
+        closing=old or (bool(connection) and has_token(connection, b"close")),
+        websocket=websocket,
+        refusal=refusal,
+    )
+
+
+def has_token(value: bytes, token: bytes) -> bool:
+    """Whether a header that lists tokens has this one, given in lower case (RFC 9110, section 5.6.1)."""
+    return any(part.strip() == token for part in value.lower().split(b","))
 
 
 def _size_bytes(request: h11.Request, headers: Headers) -> int:

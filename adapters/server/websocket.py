@@ -10,7 +10,6 @@ import contextlib
 import logging
 from collections import deque
 
-import h11
 import trio
 from wsproto.connection import Connection as Frames
 from wsproto.connection import ConnectionState, ConnectionType
@@ -19,7 +18,7 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
 from perdure.adapters.server import handshake
-from perdure.adapters.server.answer import Answer, refusal
+from perdure.adapters.server.answer import Answer, refusal, write_head
 from perdure.adapters.server.asgi import ASGIApp, Message, Scope
 from perdure.adapters.server.errors import ApplicationFault, PeerGone, is_departure
 from perdure.adapters.server.head import Head
@@ -35,18 +34,17 @@ class Session:
     """`receive` and `send` of one WebSocket; `run` ends with the connection used up."""
 
     def __init__(
-        self, peer: Peer, http: h11.Connection, nursery: trio.Nursery, limits: Limits, head: Head, *, date: bytes
+        self, peer: Peer, early: bytes, nursery: trio.Nursery, limits: Limits, head: Head, *, date: bytes
     ) -> None:
         self._peer = peer
-        self._http = http
         self._nursery = nursery
         self._limits = limits
         self._head = head
         self._date = date
         self._offered: list[str] = []
-        self._denial = Answer(http, b"GET")
+        self._denial = Answer()
         self._frames: Frames | None = None
-        self._early = bytearray(http.trailing_data[0])  # what came before the application accepted
+        self._early = bytearray(early)  # what came before the application accepted
         self._inbox: deque[Message] = deque([{"type": "websocket.connect"}])
         self._inbox_size = 0
         self._arrived = trio.Event()
@@ -135,13 +133,9 @@ class Session:
                 subprotocol=message.get("subprotocol"),
                 extra=message.get("headers") or (),
             )
-            try:
-                response = h11.InformationalResponse(status_code=101, headers=headers, reason=b"Switching Protocols")
-                data = self._http.send(response)
-            except h11.LocalProtocolError as error:
-                raise ApplicationFault(f"the application's acceptance is not valid: {error}") from error
+            opening = write_head(101, headers)
             self._frames = Frames(ConnectionType.SERVER)
-            self._peer.queue((data,))
+            self._peer.queue((opening,))
             await self._peer.flush()
             self._opening.cancel()
         elif kind == "websocket.close":
