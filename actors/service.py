@@ -235,8 +235,8 @@ async def _row(log: SqliteReader, id: str) -> ActorRow:
 
 
 async def _keyed(log: SqliteReader, key: str, kind: str | None, tenant: str) -> ActorRow | None:
-    actor = await log.find_key(tenant, key)
-    row = None if actor is None else await log.row(actor)
+    holder = await log.find_key(tenant, key)
+    row = None if holder is None else await log.row(holder.actor)
     return row if row is not None and kind in (None, row.kind) else None
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from typing import Any, Protocol, TypeAlias
 
 from perdure.events.event import Recorded
-from perdure.store.records import ActorRow, Append, Appended, ItemRow, Standing, Stream
+from perdure.store.records import ActorRow, Append, Appended, Holder, ItemRow, Standing, Stream
 
 CommitListener: TypeAlias = Callable[[Sequence[tuple[Append, Appended]]], None]
 """Told of each commit on the trio thread, before its appends return. Must be quick and must not raise."""
@@ -25,8 +25,12 @@ class LogReader(Protocol):
         """The actor's row, or None."""
         ...
 
-    async def find_key(self, tenant: str, key: str) -> str | None:
-        """The actor that holds `key`, or None."""
+    async def find_key(self, tenant: str, key: str) -> Holder | None:
+        """Who holds `key`, or None."""
+        ...
+
+    async def find_keys(self, tenant: str, keys: Sequence[str]) -> Mapping[str, Holder]:
+        """Who holds each of these keys, in one read; those that nobody holds are left out."""
         ...
 
     async def rows(

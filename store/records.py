@@ -99,11 +99,12 @@ class Appended(Struct, frozen=True, gc=False):
 
 
 class KeyTaken(Exception):
-    """Another actor holds the key. Nothing of this append was written."""
+    """`key` belongs to `holder` already. Nothing of this append was written."""
 
-    def __init__(self, actor: str) -> None:
-        super().__init__(f"the key belongs to {actor}")
-        self.actor = actor
+    def __init__(self, key: str, holder: Holder) -> None:
+        super().__init__(f"the key belongs to {holder.actor}")
+        self.key = key
+        self.holder = holder
 
 
 class Stream(Struct, frozen=True):

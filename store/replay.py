@@ -13,7 +13,7 @@ from perdure.events.codec import Codec
 from perdure.events.errors import NotFound
 from perdure.events.event import Event
 from perdure.store.log import LogReader
-from perdure.store.records import ItemRow, Standing
+from perdure.store.records import Claim, ItemRow, Standing
 
 S = TypeVar("S")
 
@@ -32,6 +32,11 @@ class Indexed(Protocol):
     @property
     def references(self) -> Sequence[str]:
         """Digests of the blobs that the event names."""
+        ...
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """Keys of single items."""
         ...
 
 

@@ -27,7 +27,7 @@ from perdure.events.purchase import OnUncertain
 from perdure.events.requests import Line
 from perdure.store.blobs import BlobStore
 from perdure.store.log import LogReader
-from perdure.store.records import ActorRow, KeyTaken
+from perdure.store.records import ActorRow, Holder, KeyTaken
 
 FORGET_S = 1.0
 """How long a cancelled `submit` may take to write down that its batch is given up."""
@@ -205,7 +205,7 @@ class Batches:
             await self._tell(actor, CloseBatch())
             closed = True
         except KeyTaken as taken:
-            return await self._resume(taken.actor, order, requests)
+            return await self._resume(taken.holder, order, requests)
         except Rejected as rejected:
             if opened:
                 await self._tell(actor, DiscardBatch(reason=str(rejected)))
@@ -252,10 +252,11 @@ class Batches:
             difference=f"line {line}",
         )
 
-    async def _resume(self, actor: str, order: _Order, requests: Requests) -> BatchHandle:
+    async def _resume(self, holder: Holder, order: _Order, requests: Requests) -> BatchHandle:
         assert order.key is not None
+        actor = holder.actor
         row = await self._log.row(actor)
-        if row is None or row.kind != KIND:
+        if row is None or row.kind != KIND or holder.number is not None:
             raise KeyConflict(
                 f"the key {order.key!r} belongs to {actor}, which is no batch: use another key",
                 key=order.key,

@@ -159,9 +159,9 @@ class Driver:
             return True
         except KeyTaken as taken:
             self._residents.drop(slot)
-            assert verdict.creator is not None
-            verdict.creator.settle(outcome.Error(taken))
-            others = [entry for entry in entries if entry is not verdict.creator]
+            claimant = verdict.claimants[taken.key]
+            claimant.settle(outcome.Error(taken))
+            others = [entry for entry in entries if entry is not claimant]
             slot.put_back(
                 [entry for entry in others if entry.effect is not None],
                 [entry for entry in others if entry.effect is None],

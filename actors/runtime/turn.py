@@ -7,7 +7,7 @@ failed append drops the state; it is folded again and the same entries are judge
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import outcome
 from msgspec import Struct
@@ -19,7 +19,7 @@ from perdure.events.command import Orphan
 from perdure.events.errors import PerdureError, Rejected, Superseded
 from perdure.events.event import EncodedEvent, Event, Origin
 from perdure.events.supervision import EffectRecovered
-from perdure.store.records import Append, ItemRow
+from perdure.store.records import Append, Claim, ItemRow
 
 logger = logging.getLogger("perdure")
 
@@ -35,8 +35,8 @@ class Verdict(Struct):
     ended: list[Entry]
     append: Append | None
     items: Sequence[ItemRow]
-    creator: Entry | None = None
-    """The command whose key is claimed."""
+    claimants: Mapping[str, Entry]
+    """The keys that are claimed, each with the command that claims it."""
 
 
 def judge(
@@ -57,6 +57,8 @@ def judge(
     before = aggregate.version
     encoded: list[EncodedEvent] = []
     items: list[ItemRow] = []
+    claims: list[Claim] = []
+    claimants: dict[str, Entry] = {}
     references: list[str] = []
     answers: list[tuple[Entry, outcome.Outcome[Told]]] = []
     told: list[tuple[Entry, int, bool]] = []
@@ -65,13 +67,16 @@ def judge(
     causation = ""
     stale = False
 
-    def take_in(events: Sequence[Event]) -> None:
+    def take_in(events: Sequence[Event], entry: Entry) -> None:
         for event in events:
             encoded.append(kind.codec.encode(event, at))
             aggregate.evolve(event, at)
             index = index_of(kind, event)
             items.extend(index.items)
             references.extend(index.references)
+            if index.claims:
+                claims.extend(index.claims)
+                claimants.update((claim.key, entry) for claim in index.claims)
 
     for entry in entries:
         if entry.effect is not None and stale:
@@ -93,7 +98,7 @@ def judge(
             )
             continue
         if events:
-            take_in(events)
+            take_in(events, entry)
             stale = True
             if creator is None and entry.key is not None:
                 creator = entry
@@ -117,15 +122,18 @@ def judge(
             key=creator.key if creator is not None and before == 0 else None,
             release_key=not row.keep_key,
             items=items,
+            claims=claims,
             references=references,
         )
+        if append.key is not None and creator is not None:
+            claimants[append.key] = creator
         if aggregate.version - aggregate.kept >= SNAPSHOT_EVERY:
             append.snapshot = aggregate.snapshot()
             aggregate.kept = aggregate.version
     status = "parked" if aggregate.supervision.parked is not None else row.status
     for entry, version, changed in told:
         answers.append((entry, outcome.Value(Told(version, status, changed))))
-    return Verdict(answers=answers, ended=ended, append=append, items=items, creator=creator)
+    return Verdict(answers=answers, ended=ended, append=append, items=items, claimants=claimants)
 
 
 def _report(aggregate: Aggregate, entry: Entry, at: int) -> Sequence[Event]:

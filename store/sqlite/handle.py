@@ -83,7 +83,7 @@ def open_for_writing(
             connection = undo.enter_context(closing(schema.open_writer(file, synchronous)))
             checkpointer = undo.enter_context(closing(schema.open_checkpointer(file)))
             log_id = judge_log(connection, file, codecs)
-            schema.create_caches(connection)
+            schema.migrate(connection)
             writer = Writer(connection, file, clock=clock, build=version("perdure"), synchronous=synchronous)
             writer.open_fence()
         except sqlite3.Error as error:

@@ -15,7 +15,7 @@ import msgspec
 
 from perdure.events.errors import VersionConflict
 from perdure.events.event import EncodedEvent, Origin
-from perdure.store.records import Append, Appended, ItemRow, KeyTaken, Standing
+from perdure.store.records import Append, Appended, Holder, ItemRow, KeyTaken, Standing
 from perdure.store.sqlite.chain import GENESIS, ChainRecord, link
 from perdure.store.sqlite.rows import (
     DUE,
@@ -180,13 +180,13 @@ class Ledger:
             )
         if head is None:
             head = self._new_head(append.actor, append.kind, append.tenant, append.events[0].at)
-        if append.key is not None and append.key != head.key:
-            holder = self._claim(head, append.key)
-            if holder is not None:
+        if append.key is not None or append.claims:
+            taken = self._claim(head, append)
+            if taken is not None:
                 if head.standing is None:
                     del self._heads[append.actor]
                     self._absent.add(append.actor)
-                return KeyTaken(holder)
+                return taken
         if append.release_key and head.key is not None:
             self._connection.execute("DELETE FROM keys WHERE tenant = ? AND key = ?", (head.tenant, head.key))
             head.key, head.key_moved = None, True
@@ -321,17 +321,29 @@ class Ledger:
                 if self._heads[actor] not in self._touched:
                     del self._heads[actor]
 
-    def _claim(self, head: Head, key: str) -> str | None:
-        """Claims a key for a stream; gives the actor that holds it already, or None when it is claimed now."""
-        claimed = self._connection.execute(
-            "INSERT INTO keys VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (head.tenant, key, head.stream)
-        )
-        if claimed.rowcount == 1:
-            head.key, head.key_moved = key, True
+    def _claim(self, head: Head, append: Append) -> KeyTaken | None:
+        """Claims the keys of an append for its stream, all or none; says which one is taken, None if all are ours."""
+        wanted: dict[str, tuple[int | None, str]] = {claim.key: (claim.number, claim.digest) for claim in append.claims}
+        if append.key is not None and append.key != head.key:
+            wanted[append.key] = (None, "")
+        if not wanted:
             return None
-        (stream,) = self._connection.execute(
-            "SELECT stream FROM keys WHERE tenant = ? AND key = ?", (head.tenant, key)
+        found = self._connection.execute(
+            "SELECT key, stream, number, digest FROM keys WHERE tenant = ? AND key IN (SELECT value FROM json_each(?))",
+            (head.tenant, msgspec.json.encode(list(wanted)).decode()),
         ).fetchone()
+        if found is not None:
+            key, stream, number, digest = found
+            return KeyTaken(key, Holder(self._actor_of(stream), number, digest))
+        self._connection.executemany(
+            "INSERT INTO keys VALUES (?, ?, ?, ?, ?)",
+            [(head.tenant, key, head.stream, *item) for key, item in wanted.items()],
+        )
+        if append.key is not None and append.key != head.key:
+            head.key, head.key_moved = append.key, True
+        return None
+
+    def _actor_of(self, stream: int) -> str:
         for gathered in self._touched:
             if gathered.stream == stream:
                 return gathered.actor

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import msgspec
 
 from perdure.events.event import Recorded
-from perdure.store.records import ActorRow, ItemRow, Stream
+from perdure.store.records import ActorRow, Holder, ItemRow, Stream
 from perdure.store.sqlite.rows import (
     ITEM_COLUMNS,
     RECORD_COLUMNS,
@@ -40,12 +40,15 @@ def row(connection: sqlite3.Connection, actor: str) -> ActorRow | None:
     return None if fields is None else actor_row(fields)
 
 
-def find_key(connection: sqlite3.Connection, tenant: str, key: str) -> str | None:
-    """See `LogReader.find_key`."""
+def find_keys(connection: sqlite3.Connection, tenant: str, keys: Sequence[str]) -> Mapping[str, Holder]:
+    """See `LogReader.find_keys`."""
     found = connection.execute(
-        "SELECT s.actor FROM keys k JOIN streams s ON s.id = k.stream WHERE k.tenant = ? AND k.key = ?", (tenant, key)
-    ).fetchone()
-    return None if found is None else str(found[0])
+        "SELECT k.*, s.actor FROM keys k JOIN streams s ON s.id = k.stream "
+        "WHERE k.tenant = ? AND k.key IN (SELECT value FROM json_each(?))",
+        (tenant, msgspec.json.encode(keys).decode()),
+    )
+    # In a file of format 1 that no newer build has opened for writing, the keys of single items have no columns.
+    return {key: Holder(actor, *item) for _, key, _, *item, actor in found}
 
 
 def rows(

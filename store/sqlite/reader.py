@@ -19,7 +19,7 @@ from perdure.events.codec import Codec
 from perdure.events.errors import NotFound
 from perdure.events.event import Recorded
 from perdure.store.disk import Disk, ThreadDisk
-from perdure.store.records import ActorRow, ItemRow, Stream
+from perdure.store.records import ActorRow, Holder, ItemRow, Stream
 from perdure.store.replay import Foldable
 from perdure.store.sqlite import queries
 from perdure.store.sqlite.changes import Changes
@@ -59,9 +59,13 @@ class SqliteReader:
         """See `LogReader.row`."""
         return await self.read(partial(queries.row, actor=actor))
 
-    async def find_key(self, tenant: str, key: str) -> str | None:
+    async def find_key(self, tenant: str, key: str) -> Holder | None:
         """See `LogReader.find_key`."""
-        return await self.read(partial(queries.find_key, tenant=tenant, key=key))
+        return (await self.find_keys(tenant, [key])).get(key)
+
+    async def find_keys(self, tenant: str, keys: Sequence[str]) -> Mapping[str, Holder]:
+        """See `LogReader.find_keys`."""
+        return await self.read(partial(queries.find_keys, tenant=tenant, keys=keys))
 
     async def rows(
         self,

@@ -11,6 +11,7 @@ small integers: text keys make rows and their index about twice as large and app
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote
@@ -18,8 +19,13 @@ from urllib.parse import quote
 APPLICATION_ID: Final = 0x70726472
 """`prdr`, at byte 68 of the file header: what tells a log from any other SQLite database."""
 
-SCHEMA_VERSION: Final = 1
-"""At byte 60 of the file header (`PRAGMA user_version`)."""
+SCHEMA_VERSION: Final = 2
+"""At byte 60 of the file header (`PRAGMA user_version`). 2: a key may belong to one item of an actor."""
+
+MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
+    2: ("ALTER TABLE keys ADD COLUMN number INTEGER", "ALTER TABLE keys ADD COLUMN digest TEXT NOT NULL DEFAULT ''"),
+}
+"""What brings a file to a version from the one before it."""
 
 Synchronous = Literal["FULL", "NORMAL"]
 """FULL: an append is on the disk when it returns. NORMAL: it survives the death of the process, but a power cut may
@@ -98,6 +104,8 @@ DDL: Final = (
         tenant TEXT NOT NULL,
         key TEXT NOT NULL,
         stream INTEGER NOT NULL,
+        number INTEGER,
+        digest TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (tenant, key)
     ) WITHOUT ROWID""",
     """CREATE TABLE blob_references (
@@ -167,10 +175,18 @@ def create_tables(connection: sqlite3.Connection, log_id: str, created_at: int) 
     connection.execute("COMMIT")
 
 
-def create_caches(connection: sqlite3.Connection) -> None:
-    """Makes the tables of caches in a log that was written before they existed. Raises `sqlite3.Error`."""
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings a log that an older build wrote to today's tables, all or nothing. Raises `sqlite3.Error`."""
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute("BEGIN IMMEDIATE")
     for statement in CACHES:
         connection.execute(statement)
+    for version in range(found + 1, SCHEMA_VERSION + 1):
+        for statement in MIGRATIONS[version]:
+            connection.execute(statement)
+    if found < SCHEMA_VERSION:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
 
 
 def has_snapshots(connection: sqlite3.Connection) -> bool:

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from perdure.events.errors import Corrupt
 from perdure.store.disk import Disk, ThreadDisk
-from perdure.store.records import ActorRow, ItemRow, Standing
+from perdure.store.records import ActorRow, Claim, ItemRow, Standing
 from perdure.store.replay import CountsAnomalies, Foldable, KeepsSnapshots, by_kind
 from perdure.store.sqlite.chain import GENESIS, link
 from perdure.store.sqlite.connections import Connections
@@ -290,6 +290,7 @@ class _Verification:
         state = fold.initial(row.actor, row.tenant)
         items: dict[int, ItemRow] = {}
         references: set[str] = set()
+        claims: list[Claim] = []
         folded = 0
         kept_at, kept = self._snapshot(stream, fold)
         for position, version, at, payload in self._events(stream):
@@ -306,6 +307,7 @@ class _Verification:
             for item in index.items:
                 items[item.number] = _over(items.get(item.number), item)
             references.update(index.references)
+            claims.extend(index.claims)
             folded = version
             if version == kept_at and isinstance(fold, KeepsSnapshots) and fold.snapshot(state) != kept:
                 self._fault("the snapshot says otherwise than the events up to it", position, row.actor, version)
@@ -322,6 +324,7 @@ class _Verification:
             self._fault(f"the row says otherwise than its events: {difference}", actor=row.actor, version=folded)
         self._compare_items(stream, row, items)
         self._compare_references(stream, row, references)
+        self._compare_claims(stream, row, claims)
 
     def _snapshot(self, stream: int, fold: Foldable[Any]) -> tuple[int, bytes]:
         """The version and payload of a stream's snapshot, if it is of today's fold; else version 0."""
@@ -353,6 +356,22 @@ class _Verification:
         }
         if not references <= found:
             self._fault(f"{len(references - found)} blobs that events name are not referenced", actor=row.actor)
+
+    def _compare_claims(self, stream: int, row: ActorRow, claims: Sequence[Claim]) -> None:
+        if not claims:
+            return
+        wanted = msgspec.json.encode([claim.key for claim in claims]).decode()
+        found = {
+            Claim(key, number, digest)
+            for key, number, digest in self._connection.execute(
+                "SELECT key, number, digest FROM keys "
+                "WHERE tenant = ? AND stream = ? AND key IN (SELECT value FROM json_each(?))",
+                (row.tenant, stream, wanted),
+            )
+        }
+        missing = [claim for claim in claims if claim not in found]
+        if missing:
+            self._fault(f"the key of item {missing[0].number} says otherwise than the events", actor=row.actor)
 
 
 def _over(earlier: ItemRow | None, item: ItemRow) -> ItemRow:

@@ -157,7 +157,7 @@ async def test_only_the_loser_of_a_key_is_answered(tmp_path: Path, autojump_cloc
         )
         assert isinstance(answers[0], outcome.Error)
         assert isinstance(answers[0].error, KeyTaken)
-        assert answers[0].error.actor == "winner"
+        assert answers[0].error.holder.actor == "winner"
         assert answers[1].unwrap().changed
         assert answers[2].unwrap().changed
         assert (await runtime.state("script", "loser")).state.said == ["y"]

@@ -61,3 +61,22 @@ async def test_a_retired_event_is_upcast_while_its_bytes_stay(tmp_path: Path) ->
         ]
     assert len(orders) == stored
     assert all(isinstance(order, UploadOrdered) for order in orders)
+
+
+@pytest.mark.trio
+async def test_a_log_of_the_first_format_is_read_as_it_is_and_migrated_by_its_next_writer(tmp_path: Path) -> None:
+    path = tmp_path / "perdure.db"
+    shutil.copy(kept_logs()[0] / "perdure.db", path)
+
+    def file_format() -> int:
+        with sqlite3.connect(path) as connection:
+            (found,) = connection.execute("PRAGMA user_version").fetchone()
+            return int(found)
+
+    assert file_format() == 1
+    async with perdure.read(path) as reader:
+        assert await reader.find("plain") is not None
+    assert file_format() == 1
+    async with perdure.open(path, config=perdure.Config()) as service:
+        assert await service.find("plain") is not None
+    assert file_format() == 2

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from perdure.events.errors import Corrupt
-from perdure.store.records import KeyTaken, Standing
+from perdure.store.records import Holder, KeyTaken, Standing
 from perdure.store.sqlite import open_log, open_reader
 from tests.store.sqlite.toys import CODEC, TOY, Added, Ended, Hand, append, tamper
 
@@ -87,7 +87,7 @@ async def test_p5_strange_keys_survive_a_new_process_and_read_back_as_they_were(
             await Hand(f"toy_{number}", tenant=key).add(log, 1, key=key)
     async with open_reader(path) as reader:
         for number, key in enumerate(STRANGE):
-            assert await reader.find_key(key, key) == f"toy_{number}"
+            assert await reader.find_key(key, key) == Holder(f"toy_{number}")
         assert [row.key for row in reversed(await reader.rows())] == STRANGE
         assert [row.tenant for row in reversed(await reader.rows())] == STRANGE
 

@@ -69,9 +69,9 @@ async def test_one_member_is_refused_alone(tmp_path: Path) -> None:
         assert isinstance(conflict, VersionConflict)
         assert (conflict.actor, conflict.expected, conflict.found) == ("toy_1", 0, 1)
         assert isinstance(taken, KeyTaken)
-        assert taken.actor == "toy_1"
+        assert taken.holder.actor == "toy_1"
         assert isinstance(second, KeyTaken)
-        assert second.actor == "toy_4"
+        assert second.holder.actor == "toy_4"
         assert await log.row("toy_3") is None
         assert await log.row("toy_5") is None
 

@@ -13,7 +13,7 @@ import trio.testing
 
 from perdure.events.event import Origin
 from perdure.store.disk import Disk, InlineDisk, ThreadDisk
-from perdure.store.records import Append, Appended, ItemRow, KeyTaken, Standing
+from perdure.store.records import Append, Appended, Claim, Holder, ItemRow, KeyTaken, Standing
 from perdure.store.sqlite import open_log, open_reader
 from tests.store.sqlite.toys import AT, CODEC, Added, Ended, Hand, Opened, append, listing
 
@@ -49,7 +49,7 @@ async def test_what_was_appended_is_read_again_after_reopening(tmp_path: Path, d
             (2, "toy_1", 2, "added", "t-1"),
             (3, "toy_1", 3, "added", ""),
         ]
-        assert await log.find_key("acme", "k") == "toy_1"
+        assert await log.find_key("acme", "k") == Holder("toy_1")
         assert await log.find_key("", "k") is None
         assert await log.head() == 3
         assert await log.append(hand.events(Ended())) == Appended(4, 4)
@@ -134,15 +134,36 @@ async def test_p2_a_key_is_claimed_once_and_can_be_given_back(tmp_path: Path) ->
         await first.add(log, 1, key="k")
         with pytest.raises(KeyTaken) as taken:
             await log.append(append("toy_2", 0, key="k"))
-        assert taken.value.actor == "toy_1"
+        assert taken.value.holder == Holder("toy_1")
         assert await log.row("toy_2") is None
         await log.append(first.events(Ended(), release_key=True))
         assert await log.find_key("", "k") is None
         await second.add(log, 1, key="k")
-        assert await log.find_key("", "k") == "toy_2"
+        assert await log.find_key("", "k") == Holder("toy_2")
         row = await log.row("toy_1")
         assert row is not None
         assert row.key is None
+
+
+@pytest.mark.trio
+async def test_keys_of_items_share_the_namespace_and_are_claimed_all_or_none(tmp_path: Path) -> None:
+    claims = [Claim("a", 0, "digest-a"), Claim("b", 1, "digest-b")]
+    async with open_log(tmp_path / "log.db", codecs=[CODEC]) as log:
+        await log.append(append("toy_1", 0, claims=claims))
+        assert await log.find_keys("", ["a", "b", "c"]) == {
+            "a": Holder("toy_1", 0, "digest-a"),
+            "b": Holder("toy_1", 1, "digest-b"),
+        }
+        with pytest.raises(KeyTaken) as taken:
+            await log.append(append("toy_2", 0, key="c", claims=[Claim("d", 0, ""), Claim("b", 1, "")]))
+        assert (taken.value.key, taken.value.holder) == ("b", Holder("toy_1", 1, "digest-b"))
+        with pytest.raises(KeyTaken) as taken:
+            await log.append(append("toy_2", 0, key="a"))
+        assert taken.value.holder == Holder("toy_1", 0, "digest-a")
+        assert await log.find_keys("", ["c", "d"]) == {}
+        assert await log.row("toy_2") is None
+        await log.append(append("toy_3", 0, tenant="other", claims=[Claim("a", 0, "")]))
+        assert await log.find_key("other", "a") == Holder("toy_3", 0)
 
 
 @pytest.mark.trio

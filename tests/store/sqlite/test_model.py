@@ -14,7 +14,7 @@ from msgspec import Struct
 from perdure.events.errors import VersionConflict
 from perdure.events.event import Event
 from perdure.store.disk import InlineDisk
-from perdure.store.records import Append, Appended, KeyTaken
+from perdure.store.records import Append, Appended, Holder, KeyTaken
 from perdure.store.sqlite import SqliteLog, open_log
 from tests.store.sqlite.toys import CODEC, TOY, Added, Ended, Hand, Opened
 
@@ -81,7 +81,8 @@ class Model:
             row = await log.row(hand.actor)
             assert (0 if row is None else row.version) == hand.version
         for number in range(3):
-            assert await log.find_key("", f"k{number}") == self.keys.get(f"k{number}")
+            holder = self.keys.get(f"k{number}")
+            assert await log.find_key("", f"k{number}") == (None if holder is None else Holder(holder))
         found = await log.verify([TOY])
         found.raise_if_bad()
         assert found.records == len(self.records)

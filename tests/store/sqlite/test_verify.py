@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from perdure.events.errors import NotFound
-from perdure.store.records import ItemRow
+from perdure.store.records import Claim, ItemRow
 from perdure.store.replay import state_at
 from perdure.store.sqlite import Fault, Progress, Verified, fold_all, open_log, open_reader
 from tests.store.sqlite.toys import AT, CODEC, TOY, Added, Ended, Hand, Opened, Sum, Toy, append, tamper
@@ -237,3 +237,13 @@ async def test_a_damaged_page_is_a_fault_not_an_exception(tmp_path: Path) -> Non
     await path.write_bytes(bytes(whole))
     found = await check(tmp_path / "log.db")
     assert "SQLite cannot read the file" in found.faults[0].reason
+
+
+@pytest.mark.trio
+async def test_the_key_of_an_item_is_compared_with_its_event(tmp_path: Path) -> None:
+    async with open_log(tmp_path / "log.db", codecs=[CODEC]) as log:
+        await log.append(Hand("toy_1").events(Added(by=1, claims=[Claim("a", 0, "x"), Claim("b", 1, "y")])))
+    assert (await check(tmp_path / "log.db")).ok
+    tamper(tmp_path / "log.db", "UPDATE keys SET number = 7 WHERE key = 'b'")
+    found = await check(tmp_path / "log.db")
+    assert "the key of item 1" in found.faults[0].reason

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from perdure.events.codec import Codec
 from perdure.events.event import EncodedEvent, Event, Origin
-from perdure.store.records import Append, Appended, ItemRow, Standing
+from perdure.store.records import Append, Appended, Claim, ItemRow, Standing
 from perdure.store.sqlite import SqliteLog
 
 AT = 1_700_000_000_000_000
@@ -24,10 +24,11 @@ class Opened(Event, tag="opened", frozen=True):
 
 
 class Added(Event, tag="added", frozen=True):
-    """A number was added; `items` and `blobs` go to the read models."""
+    """A number was added; `items`, `blobs` and `claims` go to the read models."""
 
     by: int = 0
     items: Sequence[ItemRow] = ()
+    claims: Sequence[Claim] = ()
     blobs: Sequence[str] = ()
 
 
@@ -52,6 +53,7 @@ class Index(Struct, frozen=True):
 
     items: Sequence[ItemRow] = ()
     references: Sequence[str] = ()
+    claims: Sequence[Claim] = ()
 
 
 class Toy:
@@ -88,7 +90,7 @@ class Toy:
 
     def index(self, event: Event) -> Index:
         """What the event carries."""
-        return Index(event.items, event.blobs) if isinstance(event, Added) else Index()
+        return Index(event.items, event.blobs, event.claims) if isinstance(event, Added) else Index()
 
     def anomalies(self, state: Sum) -> int:
         """Events after the end."""
@@ -112,10 +114,12 @@ class Hand:
         """The append of `events`; the state is as if they were written."""
         items: list[ItemRow] = []
         references: list[str] = []
+        claims: list[Claim] = []
         for event in events:
             self.state = TOY.evolve(self.state, event, AT)
             items.extend(TOY.index(event).items)
             references.extend(TOY.index(event).references)
+            claims.extend(TOY.index(event).claims)
         expected, self.version = self.version, self.version + len(events)
         return Append(
             actor=self.actor,
@@ -128,6 +132,7 @@ class Hand:
             key=key,
             release_key=release_key,
             items=items,
+            claims=claims,
             references=references,
         )
 
@@ -141,8 +146,9 @@ def append(actor: str, expected: int, *, count: int = 1, size: int = 10, **more:
     body = b'{"event":"opened","name":"' + b"x" * size + b'"}'
     events = [EncodedEvent("opened", 1, AT, body)] * count
     standing = more.pop("standing", Standing(status="running", fold=1, next_due=None))
+    tenant = more.pop("tenant", "")
     return Append(
-        actor=actor, kind="toy", tenant="", expected_version=expected, events=events, standing=standing, **more
+        actor=actor, kind="toy", tenant=tenant, expected_version=expected, events=events, standing=standing, **more
     )
 
 
