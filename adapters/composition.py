@@ -9,10 +9,12 @@ import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import trio
+from msgspec import Struct
 
 from perdure.actors.batch.batches import BatchDefaults
 from perdure.actors.batch.effects import Batches
@@ -26,12 +28,20 @@ from perdure.actors.runtime.runtime import Runtime, RuntimeLimits
 from perdure.actors.service import Reader, Service
 from perdure.adapters import openai
 from perdure.adapters.config import Config, Env, ProviderConfig
-from perdure.adapters.network import DEFAULT_QUEUES, Endpoint, Engine, EngineSettings, QueueSettings
+from perdure.adapters.network import (
+    DEFAULT_QUEUES,
+    Connect,
+    Endpoint,
+    Engine,
+    EngineSettings,
+    PooledTransport,
+    QueueSettings,
+)
 from perdure.adapters.network.config import default_queue
 from perdure.events.errors import InvalidRequest, PerdureError, UnknownProvider
 from perdure.events.ids import IdSource, new_id, now_us
 from perdure.store.blobs import BlobReader, BlobStore
-from perdure.store.disk import ThreadDisk
+from perdure.store.disk import Disk, ThreadDisk
 from perdure.store.sqlite import SqliteLog, open_log, open_reader
 
 logger = logging.getLogger("perdure")
@@ -43,6 +53,23 @@ LOCAL_ROOM: Final = 64
 """Effects that stay in this process and go on at a time: they tell other actors, and are over at once."""
 
 SWEEP_EVERY_S: Final = 86_400.0
+
+
+class Surroundings(Struct, frozen=True, kw_only=True):
+    """What a service finds around itself: the real things, unless a test puts others in their place.
+
+    `disk` runs all blocking work; None: threads of the service's own. `clock` gives the time in µs since 1970, UTC; a
+    virtual one must keep in step with trio's clock. `connect` opens byte streams to providers, below TLS. `ids` makes
+    the ids of operations.
+    """
+
+    disk: Disk | None = None
+    clock: Callable[[], int] = now_us
+    connect: Connect = trio.open_tcp_stream
+    ids: IdSource = new_id
+
+
+REAL: Final = Surroundings()
 
 
 def path_of(db: str | os.PathLike[str]) -> Path:
@@ -138,38 +165,53 @@ def open(
     *,
     config: Config | None = None,
     wait_for_lock_s: float = 0.0,
-    ids: IdSource = new_id,
+    surroundings: Surroundings = REAL,
 ) -> AbstractAsyncContextManager[Service]:
     """Opens a log, made if it does not exist, and runs everything in it until the block is left.
 
     One process writes a log at a time: others may `read` it, and a second writer waits up to `wait_for_lock_s` seconds
     for the first to end. Leaving the block drains and does not wait for unfinished work: the next start goes on with
-    it. An exception or a cancellation skips the grace and keeps only what is in hand.
+    it. An exception or a cancellation skips the grace and keeps only what is in hand. `surroundings` are for tests: see
+    `perdure.testing`.
 
     Raises `LogLocked`, `LogNewer`, `LogForeign`, `Corrupt`, `DiskFull`, `Unavailable`; nothing was changed then.
     """
-    return _opened(path_of(db), config or Config.load(), wait_for_lock_s, ids)
+    return _opened(path_of(db), config or Config.load(), wait_for_lock_s, surroundings)
 
 
 @asynccontextmanager
-async def _opened(path: Path, config: Config, wait_for_lock_s: float, ids: IdSource) -> AsyncGenerator[Service]:
+async def _opened(
+    path: Path, config: Config, wait_for_lock_s: float, surroundings: Surroundings
+) -> AsyncGenerator[Service]:
     failure: Exception | None = None
-    disk = ThreadDisk(BLOB_THREADS)
-    codecs = [fold.codec for fold in folds()]
+    disk, clock, ids = surroundings.disk, surroundings.clock, surroundings.ids
     async with (
-        open_log(path, codecs=codecs, synchronous=config.synchronous, wait_for_lock_s=wait_for_lock_s) as log,
-        BlobStore(blobs_beside(log.path), disk) as blobs,
+        open_log(
+            path,
+            codecs=[fold.codec for fold in folds()],
+            disk=disk,
+            synchronous=config.synchronous,
+            wait_for_lock_s=wait_for_lock_s,
+            clock=clock,
+            ids=ids,
+        ) as log,
+        BlobStore(blobs_beside(log.path), disk or ThreadDisk(BLOB_THREADS)) as blobs,
         trio.open_nursery() as nursery,
     ):
         settings = engine_settings(config)
-        engine = Engine(Resolver(config), settings=settings)
+        engine = Engine(
+            Resolver(config),
+            settings=settings,
+            transport=PooledTransport(connect=surroundings.connect),
+            wall_clock=lambda: datetime.fromtimestamp(clock() / 1_000_000, UTC),
+        )
         await nursery.start(engine.run)
         limits = RuntimeLimits(
             mailbox_bytes=config.limits.mailbox_bytes,
             resident_bytes=config.limits.resident_bytes,
             stop_s=config.limits.stop_s,
         )
-        runtime = Runtime(log, kinds_over(log.log_id, engine, blobs), room=_room(settings), clock=now_us, limits=limits)
+        runtime = Runtime(log, kinds_over(log.log_id, engine, blobs), room=_room(settings), clock=clock, limits=limits)
         await nursery.start(runtime.run)
         nursery.start_soon(_sweep_daily, blobs, log)
         service = Service(

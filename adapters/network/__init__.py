@@ -37,7 +37,7 @@ from perdure.adapters.network.rate_headers import RATE_HEADERS, Quota, RateRepor
 from perdure.adapters.network.redact import redact_headers, redact_url
 from perdure.adapters.network.retry import Backoff, BackoffOverride, RetryOverride, RetryPolicy
 from perdure.adapters.network.sse import SseEvent, SseParser, events_of
-from perdure.adapters.network.transport import PooledTransport
+from perdure.adapters.network.transport import Connect, PooledTransport
 
 __all__ = [
     "DEFAULT_QUEUES",
@@ -47,6 +47,7 @@ __all__ = [
     "BackoffOverride",
     "BoundFetch",
     "Completed",
+    "Connect",
     "Endpoint",
     "Engine",
     "EngineSettings",

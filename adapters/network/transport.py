@@ -55,12 +55,12 @@ class PooledTransport(http.AsyncBaseTransport):
     def __init__(
         self,
         *,
-        connect: Connect | None = None,
+        connect: Connect = trio.open_tcp_stream,
         ssl_context: ssl.SSLContext | None = None,
         idle_expiry_s: float = IDLE_EXPIRY_S,
         connect_s: float = CONNECT_S,
     ) -> None:
-        self._connect: Connect = trio.open_tcp_stream if connect is None else connect
+        self._connect = connect
         self._ssl_context = ssl_context
         self._idle_expiry_s = idle_expiry_s
         self._connect_s = connect_s

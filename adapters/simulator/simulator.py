@@ -24,6 +24,7 @@ from perdure.adapters.simulator.openai.lifecycle import Plan
 from perdure.adapters.simulator.storage import Storage
 from perdure.adapters.simulator.traffic import Traffic
 from perdure.adapters.simulator.world import World
+from perdure.store.disk import Disk
 
 OPENAI_PREFIX: Final = "/openai/v1"
 """Where OpenAI's routes are, below the base URL."""
@@ -47,6 +48,7 @@ class Simulator:
         batch_s: how long a batch takes without trouble, in seconds of its clock; 0: it is done when first asked for.
         poll_after_ms: the hint that is sent with a batch, in milliseconds; None: a tenth of `batch_s`, 50 to 10,000.
         clock: the simulator's clock; None: real time, advanced as far as what is kept in `data` says.
+        disk: runs what blocks; None: threads of its own. An inline one goes with a virtual clock.
 
     Attributes:
         app: the ASGI application; give it to `perdure.adapters.server.serve`, or use `serve` below.
@@ -64,8 +66,9 @@ class Simulator:
         batch_s: float = DEFAULT_BATCH_S,
         poll_after_ms: int | None = None,
         clock: Clock | None = None,
+        disk: Disk | None = None,
     ) -> None:
-        self._storage = Storage(data)
+        self._storage = Storage(data, disk)
         self.directory = self._storage.directory
         with self._storage.transaction() as tables:
             self.clock = Clock(offset_s=tables.number(CLOCK_NUMBER)) if clock is None else clock

@@ -21,10 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import trio
 from msgspec import Struct
 
 from perdure.events.errors import Conflict
+from perdure.store.disk import Disk, ThreadDisk
 
 T = TypeVar("T")
 
@@ -150,19 +150,20 @@ class Storage:
 
     Args:
         directory: where to keep things; made if it is not there. None: a temporary directory, deleted by `close`.
+        disk: runs what blocks; None: threads of its own.
 
     Raises `Conflict` when another simulator has the directory open.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, disk: Disk | None = None) -> None:
         self._temporary = directory is None
         self.directory = Path(tempfile.mkdtemp(prefix="perdure-simulator-")) if directory is None else directory
         self.files = self.directory / "files"
         self.files.mkdir(parents=True, exist_ok=True)
         self._held = self._hold_directory()
         self._lock = threading.Lock()
-        self._rows_limiter = trio.CapacityLimiter(1)
-        self._bulk_limiter = trio.CapacityLimiter(BULK_THREADS)
+        self._rows_disk = disk or ThreadDisk(1)
+        self._bulk_disk = disk or ThreadDisk(BULK_THREADS)
         self._connection = sqlite3.connect(
             self.directory / "simulator.sqlite", isolation_level=None, check_same_thread=False
         )
@@ -194,17 +195,17 @@ class Storage:
                 self._connection.execute(end)
 
     async def run(self, work: Callable[[Tables], T]) -> T:
-        """Runs `work` in one transaction in a thread. What it did survives a kill once this returned."""
+        """Runs `work` in one transaction, as one hop. What it did survives a kill once this returned."""
 
         def transact() -> T:
             with self.transaction() as tables:
                 return work(tables)
 
-        return await trio.to_thread.run_sync(transact, limiter=self._rows_limiter)
+        return await self._rows_disk.run(transact)
 
     async def bulk(self, work: Callable[[], T]) -> T:
-        """Runs work on files in a thread."""
-        return await trio.to_thread.run_sync(work, limiter=self._bulk_limiter)
+        """Runs work on files, as one hop."""
+        return await self._bulk_disk.run(work)
 
     def path(self, name: str) -> Path:
         """Where the bytes called `name` are. Names are ids that the simulator made, never what a client sent."""
