@@ -16,6 +16,7 @@ from perdure.events.errors import NotFound
 from perdure.store.replay import Foldable, by_kind
 from perdure.store.sqlite.connections import Connections
 from perdure.store.sqlite.opening import judge_file, real_path
+from perdure.store.sqlite.rows import VERSION
 
 STREAMS_AT_ONCE: Final = 500
 
@@ -41,7 +42,7 @@ def fold_streams(
     last = 0
     while True:
         streams = connection.execute(
-            "SELECT id, actor, kind, tenant, version FROM streams WHERE id > ? ORDER BY id LIMIT ?",
+            f"SELECT id, actor, kind, tenant, {VERSION} FROM streams WHERE id > ? ORDER BY id LIMIT ?",
             (last, STREAMS_AT_ONCE),
         ).fetchall()
         if not streams:

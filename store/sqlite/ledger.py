@@ -44,13 +44,13 @@ _INSERT_EVENTS: Final = f"INSERT INTO events VALUES {', '.join([_EVENT] * _ROWS_
 _STREAM: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_STREAM: Final = f"INSERT INTO streams VALUES {_STREAM}"
 _INSERT_STREAMS: Final = f"INSERT INTO streams VALUES {', '.join([_STREAM] * _ROWS_AT_ONCE)}"
-_MOVE_HEAD: Final = "UPDATE streams SET version = ?, updated_at = ?, progress = ? WHERE id = ?"
-_MOVE_HEADS: Final = (
+_PROGRESS_ROW: Final = "UPDATE streams SET version = ?, updated_at = ?, progress = ? WHERE id = ?"
+_PROGRESS_ROWS: Final = (
     "UPDATE streams SET version = moved.column1, updated_at = moved.column2, progress = moved.column3 "
     f"FROM (VALUES {', '.join(['(?, ?, ?, ?)'] * _ROWS_AT_ONCE)}) moved WHERE streams.id = moved.column4"
 )
-_MOVE_HEAD_AND_DUE: Final = "UPDATE streams SET version = ?, updated_at = ?, progress = ?, next_due = ? WHERE id = ?"
-_RESTATE: Final = (
+_POSTPONE_ROW: Final = "UPDATE streams SET version = ?, updated_at = ?, progress = ?, next_due = ? WHERE id = ?"
+_RESTATE_ROW: Final = (
     'UPDATE streams SET status = ?, fold = ?, next_due = ?, terminal = ?, provider = ?, "group" = ?, tags = ?, '
     "progress = ?, version = ?, updated_at = ?, key = ? WHERE id = ?"
 )
@@ -388,15 +388,17 @@ class Ledger:
             execute(of_one, columns[start : start + width])
 
     def _write_streams(self) -> None:
-        """One row write for each actor, whatever it appended. Indexed columns are left alone where they did not change:
-        SQLite rewrites the index entry of every column that an UPDATE names."""
+        """One row write at most for each actor, whatever it appended, and none where its standing is the same: readers
+        take version and time from the last event. Indexed columns are left alone where they did not change: SQLite
+        rewrites the index entry of every column that an UPDATE names."""
         created: list[_Column] = []
-        moved: list[_Column] = []
+        progressed: list[_Column] = []
         postponed: list[tuple[int | str | None, ...]] = []
         restated: list[tuple[int | str | None, ...]] = []
         for head, standing in self._touched.items():
-            was = head.standing
-            now = was if was is not None and standing == head.said else standing_fields(standing)
+            if standing == head.said and not head.key_moved:
+                continue
+            was, now = head.standing, standing_fields(standing)
             if was is None:
                 created.extend(
                     (
@@ -411,22 +413,20 @@ class Ledger:
                         *now,
                     )
                 )
-            elif was is now and not head.key_moved:
-                moved.extend((head.version, head.updated_at, now[PROGRESS], head.stream))
             elif head.key_moved or was[:DUE] != now[:DUE] or was[DUE + 1 : PROGRESS] != now[DUE + 1 : PROGRESS]:
                 restated.append((*now, head.version, head.updated_at, head.key, head.stream))
             elif was[DUE] != now[DUE]:
                 postponed.append((head.version, head.updated_at, now[PROGRESS], now[DUE], head.stream))
-            else:
-                moved.extend((head.version, head.updated_at, now[PROGRESS], head.stream))
+            elif was[PROGRESS] != now[PROGRESS]:
+                progressed.extend((head.version, head.updated_at, now[PROGRESS], head.stream))
             head.standing, head.key_moved = now, False
             head.said = None if standing.tags else standing
         executemany = self._connection.executemany
         if created:
             self._write_many(_INSERT_STREAM, _INSERT_STREAMS, created, _STREAM.count("?"))
-        if moved:
-            self._write_many(_MOVE_HEAD, _MOVE_HEADS, moved, 4)
+        if progressed:
+            self._write_many(_PROGRESS_ROW, _PROGRESS_ROWS, progressed, 4)
         if postponed:
-            executemany(_MOVE_HEAD_AND_DUE, postponed)
+            executemany(_POSTPONE_ROW, postponed)
         if restated:
-            executemany(_RESTATE, restated)
+            executemany(_RESTATE_ROW, restated)

@@ -78,8 +78,11 @@ def rows(
         terms.append("id < (SELECT id FROM streams WHERE actor = ?)")
         values.append(after)
     where = f"WHERE {' AND '.join(terms)} " if terms else ""
+    # The page's ids first: sorting a whole kind would otherwise look up the last event of each of its actors.
     found = connection.execute(
-        f"SELECT {STREAM_COLUMNS} FROM streams {where}ORDER BY id DESC LIMIT ?", (*values, limit)
+        f"SELECT {STREAM_COLUMNS} FROM streams "
+        f"WHERE id IN (SELECT id FROM streams {where}ORDER BY id DESC LIMIT ?) ORDER BY id DESC",
+        (*values, limit),
     )
     return [actor_row(fields) for fields in found]
 

@@ -19,9 +19,13 @@ PROGRESS: Final = 7
 RecordFields: TypeAlias = tuple[int, str, str, str, int, str, int, int, str, str, str, str | None, bytes]
 ItemFields: TypeAlias = tuple[int, str, str, str, int, int]
 
+VERSION: Final = "coalesce((SELECT max(version) FROM events WHERE stream = id), version)"
+"""The version of a row of `streams`: that of its last event, which may be later than the last write of the row."""
+
 STREAM_COLUMNS: Final = (
-    'actor, kind, tenant, key, version, created_at, updated_at, status, fold, next_due, terminal, provider, "group", '
-    "tags, progress"
+    f"actor, kind, tenant, key, {VERSION}, created_at, "
+    "coalesce((SELECT at FROM events WHERE stream = id ORDER BY version DESC LIMIT 1), updated_at), "
+    'status, fold, next_due, terminal, provider, "group", tags, progress'
 )
 RECORD_COLUMNS: Final = (
     "e.position, s.actor, s.kind, s.tenant, e.version, t.name, e.schema, e.at, e.trace, e.causation, e.principal, "

@@ -1,7 +1,7 @@
 """The tables of a log in SQLite, and how a connection to it is set up.
 
-The one invariant: tables and columns are only added, each addition raises `SCHEMA_VERSION`, and a build opens no file
-whose version is above its own.
+The one invariant: tables and columns are only added, each addition and each wider meaning of a column raises
+`SCHEMA_VERSION`, and a build opens no file whose version is above its own.
 
 Positions are an explicit AUTOINCREMENT key, because SQLite gives implicit row ids out again after the newest rows were
 erased, and a follower that remembers a position would then skip or repeat. Actors and event types appear in `events` as
@@ -19,11 +19,13 @@ from urllib.parse import quote
 APPLICATION_ID: Final = 0x70726472
 """`prdr`, at byte 68 of the file header: what tells a log from any other SQLite database."""
 
-SCHEMA_VERSION: Final = 2
-"""At byte 60 of the file header (`PRAGMA user_version`). 2: a key may belong to one item of an actor."""
+SCHEMA_VERSION: Final = 3
+"""At byte 60 of the file header (`PRAGMA user_version`). 2: a key may belong to one item of an actor. 3: an event that
+leaves the standing alone does not write its actor's row, whose version may therefore be behind the actor's."""
 
 MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
     2: ("ALTER TABLE keys ADD COLUMN number INTEGER", "ALTER TABLE keys ADD COLUMN digest TEXT NOT NULL DEFAULT ''"),
+    3: (),
 }
 """What brings a file to a version from the one before it."""
 
@@ -43,7 +45,9 @@ CACHES: Final = (
 
 DDL: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    # One row for each actor: its stream's identity and head, and where the actor stands after its last event.
+    # One row for each actor: its stream's identity, and where the actor stands after its last event. `version` and
+    # `updated_at` are those of the last write of the row, which an event that leaves the standing alone does not need:
+    # the stream may be further on.
     """CREATE TABLE streams (
         id INTEGER PRIMARY KEY,
         actor TEXT NOT NULL UNIQUE,

@@ -11,6 +11,7 @@ import pytest
 
 import perdure
 from perdure.events.provider_file import UploadOrdered
+from perdure.store.sqlite.schema import SCHEMA_VERSION
 from tests.logs.pins import kept_logs, pins_of
 
 LOGS = pytest.mark.parametrize("folder", kept_logs(), ids=lambda folder: folder.name)
@@ -79,4 +80,4 @@ async def test_a_log_of_the_first_format_is_read_as_it_is_and_migrated_by_its_ne
     assert file_format() == 1
     async with perdure.open(path, config=perdure.Config()) as service:
         assert await service.find("plain") is not None
-    assert file_format() == 2
+    assert file_format() == SCHEMA_VERSION

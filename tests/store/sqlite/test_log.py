@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
-from perdure.events.event import Origin
+from perdure.events.event import EncodedEvent, Origin
 from perdure.store.disk import Disk, InlineDisk, ThreadDisk
 from perdure.store.records import Append, Appended, Claim, Holder, ItemRow, KeyTaken, Standing
 from perdure.store.sqlite import open_log, open_reader
@@ -194,6 +196,24 @@ async def test_a_standing_is_rewritten_when_the_fold_changed(tmp_path: Path) -> 
         assert row is not None
         assert (row.version, row.standing) == (1, Standing(status="new", fold=2, next_due=4))
         assert await log.append(append("toy_1", 1, standing=Standing(status="x", fold=2, next_due=5))) == Appended(4, 2)
+
+
+@pytest.mark.trio
+async def test_an_event_that_leaves_the_standing_alone_does_not_write_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    ten, twelve = (Standing(status="running", fold=1, next_due=None, progress=each) for each in ("10", "12"))
+    async with open_log(path, codecs=[CODEC]) as log:
+        for version, standing in enumerate([ten, ten, twelve, twelve, twelve]):
+            event = EncodedEvent("opened", 1, AT + version + 1, b'{"event":"opened"}')
+            await log.append(msgspec.structs.replace(append("toy_1", version, standing=standing), events=(event,)))
+        row = await log.row("toy_1")
+        assert row is not None
+        assert (row.version, row.updated_at, row.standing) == (5, AT + 5, twelve)
+        assert await log.rows(kind="toy") == [row]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT version, updated_at FROM streams").fetchall() == [(3, AT + 3)]
+    async with open_log(path, codecs=[CODEC]) as log:
+        assert await log.append(append("toy_1", 5, standing=twelve)) == Appended(6, 6)
 
 
 @pytest.mark.trio

@@ -164,6 +164,17 @@ async def test_rows_that_say_otherwise_than_the_events_are_found(tmp_path: Path)
 
 
 @pytest.mark.trio
+@pytest.mark.parametrize("folds", [[TOY], []], ids=["folded", "counted"])
+async def test_a_row_that_was_written_later_than_its_last_event_is_found(tmp_path: Path, folds: list[Toy]) -> None:
+    await make(tmp_path / "log.db")
+    tamper(tmp_path / "log.db", "UPDATE streams SET version = version + 1 WHERE id = 2")
+    async with open_reader(tmp_path / "log.db", codecs=None) as reader:
+        found = await reader.verify(folds)
+    assert [fault.actor for fault in found.faults] == ["toy_1"]
+    assert "written at version 5" in found.faults[0].reason
+
+
+@pytest.mark.trio
 async def test_a_record_that_does_not_decode_is_named(tmp_path: Path) -> None:
     await make(tmp_path / "log.db")
     tamper(tmp_path / "log.db", "UPDATE events SET payload = '{' WHERE position = 8")
