@@ -31,8 +31,8 @@ def simulate(terminal: Terminal, host: str, port: int, data: Path | None, seed: 
     """Be a provider that costs nothing and fails when told to.
 
     The first line on standard output is the base URL. OpenAI's routes are below /openai/v1 there, the account of what
-    was bought and the switches for faults below /_sim. Any key is taken but bad-key. It runs until Ctrl-C or SIGTERM
-    and then ends with 0.
+    was bought and the switches for faults below /_sim. Any key is taken but one that ends in bad-key. It runs until
+    Ctrl-C or SIGTERM and then ends with 0.
 
     \b
     Example:

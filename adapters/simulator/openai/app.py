@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from perdure.adapters.simulator.openai.errors import ApiError, error_response
 
 BAD_KEY: Final = "bad-key"
-"""The one key that is refused. Every other one is taken, as long as there is one."""
+"""How a key ends that is refused. Every other one is taken, as long as there is one."""
 
 API_VERSION: Final = "2020-10-01"
 """What OpenAI answers in `openai-version`."""
@@ -59,11 +59,11 @@ class OpenAIApp:
 
 
 def check_key(request: Request) -> None:
-    """Raises `ApiError` 401 without a key and for `bad-key`."""
+    """Raises `ApiError` 401 without a key and for one that ends in `bad-key`."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
         raise ApiError(401, "There is no API key in the Authorization header (Bearer …).")
-    if key.strip() == BAD_KEY:
+    if key.strip().endswith(BAD_KEY):
         raise ApiError(401, "The API key is not valid.", code="invalid_api_key")
 
 

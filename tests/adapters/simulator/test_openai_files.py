@@ -171,7 +171,14 @@ async def test_a_file_for_a_batch_lives_thirty_days_and_another_as_long_as_it_wa
 
 
 @pytest.mark.parametrize(
-    ("headers", "code"), [({}, None), (key("bad-key"), "invalid_api_key"), ({"authorization": "Basic x"}, None)]
+    ("headers", "code"),
+    [
+        ({}, None),
+        (key("bad-key"), "invalid_api_key"),
+        (key("sk-test-bad-key"), "invalid_api_key"),
+        ({"authorization": "Basic x"}, None),
+    ],
+    ids=["none", "bad", "unique and bad", "another scheme"],
 )
 async def test_a_missing_or_bad_key_is_refused_on_every_route(headers: dict[str, str], code: str | None) -> None:
     async with bench() as b:
