@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.key_search"]
+
 
 def _has_compiler() -> bool:
     return any(shutil.which(name) for name in ("cc", "gcc", "clang"))

@@ -10,6 +10,7 @@ import pytest
 
 from perdure.adapters.config import Config
 from perdure.events.errors import InvalidRequest
+from tests.secrets import assert_no_key, unique_key
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,5 +60,5 @@ def test_a_variable_that_is_no_number_is_refused_by_name(tmp_path: Path) -> None
 def test_a_secret_never_shows_itself() -> None:
     from perdure.adapters.config import ProviderConfig, Secret
 
-    config = Config(providers={"openai": ProviderConfig(credentials={"default": Secret("very-secret")})})
-    assert "very-secret" not in repr(config)
+    config = Config(providers={"openai": ProviderConfig(credentials={"default": Secret(unique_key())})})
+    assert_no_key("the text of the configuration", repr(config))

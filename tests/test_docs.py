@@ -21,6 +21,8 @@ import pytest
 from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser
 
+from tests.secrets import assert_no_key, unique_key
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGES: Final = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 _BLOCK_TIMEOUT_S: Final = 120
@@ -34,7 +36,7 @@ def _environment(folder: Path, base_url: str) -> dict[str, str]:
         "PATH": path,
         "HOME": str(folder),
         "PYTHONUTF8": "1",
-        "OPENAI_API_KEY": "any-key",
+        "OPENAI_API_KEY": unique_key(),
         "PERDURE_OPENAI_BASE_URL": base_url,
     }
 
@@ -67,6 +69,7 @@ def _program(example: Example) -> str | None:
         timeout=_BLOCK_TIMEOUT_S,
         check=False,
     )
+    assert_no_key(_where(example), ended.stdout + ended.stderr)
     return f"{_where(example)}: ended with {ended.returncode}\n{ended.stderr}" if ended.returncode else None
 
 
@@ -84,6 +87,7 @@ def _session(example: Example) -> str | None:
             timeout=_BLOCK_TIMEOUT_S,
             check=False,
         )
+        assert_no_key(_where(example), ended.stdout + ended.stderr)
         if ended.returncode:
             return f"{_where(example)}: {command!r} ended with {ended.returncode}\n{ended.stdout}{ended.stderr}"
         if expected and not output_matches(expected, ended.stdout):

@@ -1,7 +1,4 @@
-"""A service as users open it, and a simulator in the same process: real sockets, real time, nothing that waits long.
-
-Whatever the test made is searched for its key when it is over.
-"""
+"""A service as users open it, and a simulator in the same process: real sockets, real time, nothing that waits long."""
 
 from __future__ import annotations
 
@@ -19,7 +16,8 @@ import perdure
 from perdure.actors.batch.ports import BatchProvider, FileProvider
 from perdure.adapters import composition, openai
 from perdure.adapters.simulator import OPENAI_PREFIX, Simulator
-from tests.secrets import assert_not_found, unique_key
+from tests.adapters.simulator.bench import assert_keeps_no_key
+from tests.secrets import unique_key
 
 VARIABLE = "PERDURE_RIG_KEY"
 PATIENCE_S = 60.0
@@ -59,10 +57,10 @@ class Rig(Struct):
 
 @asynccontextmanager
 async def rigged(
-    path: Path, monkeypatch: pytest.MonkeyPatch, *, key: str | None = None, batch_s: float = 0.0, settle_s: float = 0.1
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, batch_s: float = 0.0, settle_s: float = 0.1
 ) -> AsyncGenerator[Rig]:
     """A rig whose provider's lists are complete after `settle_s`; the test ends after a minute in any case."""
-    secret = unique_key() if key is None else key
+    secret = unique_key()
     monkeypatch.setenv(VARIABLE, secret)
     batches: Mapping[str, BatchProvider] = {openai.NAME: openai.OpenAIBatches(settle_s=settle_s)}
     files: Mapping[str, FileProvider] = {openai.NAME: openai.OpenAIFiles(settle_s=settle_s)}
@@ -73,8 +71,7 @@ async def rigged(
             bound = await nursery.start(simulator.serve)
             yield Rig(simulator, bound.url + OPENAI_PREFIX, path / "log.db", secret)
             nursery.cancel_scope.cancel()
-        if secret != "bad-key":
-            assert_not_found(secret, path, simulator.directory)
+        assert_keeps_no_key(simulator)
         assert secret not in str(dict(os.environ, **{VARIABLE: ""}))
 
 

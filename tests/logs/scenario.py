@@ -14,6 +14,7 @@ import perdure
 from perdure.adapters.simulator import Simulator
 from perdure.adapters.simulator.faults import ActThenDrop, AnswerStatus, FailLines, Missing
 from perdure.adapters.simulator.simulator import OPENAI_PREFIX
+from tests.secrets import assert_no_key_below, unique_key, wrong_key
 
 POLLING = {"first_s": 0.05, "every_s": 0.05}
 
@@ -37,7 +38,7 @@ async def write(directory: Path) -> None:
                 provider = perdure.ProviderConfig(base_url=base_url, credentials={"default": perdure.Secret(secret)})
                 return perdure.Config(providers={"openai": provider}, polling=perdure.Polling(**POLLING))
 
-            async with perdure.open(path, config=config("key-for-the-corpus")) as service:
+            async with perdure.open(path, config=config(unique_key())) as service:
                 plain = await service.batches.submit(prompts(12), provider="openai", key="plain", tags={"team": "sea"})
                 await plain.ended()
                 simulator.faults.arm(FailLines(lines=2), Missing(lines=1))
@@ -52,17 +53,18 @@ async def write(directory: Path) -> None:
                 await doubtful.ended()
                 cancelled = await service.batches.submit(prompts(4), provider="openai", key="cancelled")
                 await cancelled.cancel(wait=True)
-            async with perdure.open(path, config=config("bad-key")) as service:
+            async with perdure.open(path, config=config(wrong_key())) as service:
                 refused = await service.batches.submit(prompts(2), provider="openai", key="refused")
                 async for progress in refused.progress_updates():
                     if progress.status == "blocked":
                         break
-            async with perdure.open(path, config=config("key-for-the-corpus")) as service:
+            async with perdure.open(path, config=config(unique_key())) as service:
                 refused = await service.batches.submit(prompts(2), provider="openai", key="refused")
                 await refused.ended()
             nursery.cancel_scope.cancel()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert_no_key_below(directory)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     (directory / "SHA256").write_text(f"{digest}  perdure.db\n")
 

@@ -12,6 +12,7 @@ from perdure.adapters.simulator import faults
 from perdure.adapters.simulator.routes import RoutePattern
 from perdure.adapters.simulator.traffic import peak_per_s
 from tests.actors.provider_rig import VARIABLE, requests, rigged, said, until
+from tests.secrets import wrong_key
 
 pytestmark = pytest.mark.trio
 
@@ -229,7 +230,7 @@ async def test_a_wrong_key_blocks_and_the_right_one_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     async with rigged(tmp_path, monkeypatch) as rig, rig.open() as service:
-        monkeypatch.setenv(VARIABLE, "bad-key")
+        monkeypatch.setenv(VARIABLE, wrong_key())
         handle = await service.batches.submit(requests(), provider="openai", key="k")
         assert "auth" in (await until(handle, "blocked")).note
         with pytest.raises(perdure.Timeout):
@@ -260,7 +261,7 @@ async def test_a_key_that_goes_bad_while_the_provider_works(tmp_path: Path, monk
         handle = await service.batches.submit(requests(), provider="openai", key="k")
         await rig.simulator.holds.wait_held()
         rig.simulator.faults.arm(faults.AnswerStatus(route=STATUS, status=401, count=2))
-        monkeypatch.setenv(VARIABLE, "bad-key")
+        monkeypatch.setenv(VARIABLE, wrong_key())
         rig.simulator.faults.arm(faults.AnswerStatus(route=CONTENT, status=401))
         rig.simulator.holds.release()
         await until(handle, "blocked")

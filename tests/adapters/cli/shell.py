@@ -1,7 +1,4 @@
-"""A shell for tests: `perdure` in processes of its own, against a simulator on loopback, in a folder for each test.
-
-Nothing that a test wrote or printed may hold the key: `Shell.check_secret` looks.
-"""
+"""A shell for tests: `perdure` in processes of its own, against a simulator on loopback, in a folder for each test."""
 
 from __future__ import annotations
 
@@ -24,9 +21,10 @@ import trio
 
 import perdure
 from perdure.adapters.cli import main
+from tests.secrets import assert_no_key, unique_key
 
 ROOT: Final = Path(__file__).resolve().parents[3]
-SECRET: Final = "sk-proj-5f1d0c62b7e94ab8"
+SECRET: Final = unique_key("sk-proj-")
 PATIENCE_S: Final = 30
 FIELDS: Final = ["custom_id", "index", "status", "text", "usage", "response", "error"]
 
@@ -49,7 +47,6 @@ class Shell:
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
         self.url = url
-        self._printed: list[str] = []
 
     def environment(self, **changes: str) -> Mapping[str, str]:
         """What commands get: nothing of perdure's from outside, and the secret."""
@@ -139,6 +136,9 @@ class Shell:
                 yield process
             finally:
                 process.kill()
+                for stream in (process.stdout, process.stderr):
+                    if stream is not None and not stream.closed:
+                        assert_no_key("what nobody read", stream.read())
 
     def ended(self, process: subprocess.Popen[bytes]) -> Ended:
         """Waits for a started command."""
@@ -146,9 +146,9 @@ class Shell:
         return self._noted(process.returncode, out, err)
 
     def _noted(self, code: int, out: bytes, err: bytes) -> Ended:
-        ended = Ended(code, out.decode(), err.decode())
-        self._printed += [ended.out, ended.err]
-        return ended
+        assert_no_key("standard output", out)
+        assert_no_key("standard error", err)
+        return Ended(code, out.decode(), err.decode())
 
     # ------------------------------------------------------------ files
 
@@ -207,14 +207,6 @@ class Shell:
 
         return trio.run(read) if (self.folder / db).exists() else []
 
-    def check_secret(self) -> None:
-        """The key is in nothing that was written or printed."""
-        for text in self._printed:
-            assert SECRET not in text
-        for path in self.folder.rglob("*"):
-            if path.is_file():
-                assert SECRET.encode() not in path.read_bytes(), path
-
 
 def prompt_line(custom_id: str, prompt: str) -> str:
     """A line with a prompt."""
@@ -242,6 +234,7 @@ def read_until(process: subprocess.Popen[bytes], word: bytes) -> bytes:
     try:
         for line in iter(process.stderr.readline, b""):
             seen.append(line)
+            assert_no_key("standard error", line)
             if word in line:
                 return b"".join(seen)
     finally:

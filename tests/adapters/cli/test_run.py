@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from tests.adapters.cli.shell import FIELDS, Shell, batch_line, prompt_line, run_arguments, texts
+from tests.secrets import assert_no_key
 
 
 def test_b1_a_file_of_prompts_becomes_a_file_of_answers(shell: Shell) -> None:
@@ -59,6 +60,7 @@ def test_b3_detach_returns_the_id_at_once(shell: Shell) -> None:
     with shell.started("batches", "run", "questions.jsonl", "--model", "gpt", "--detach") as process:
         assert process.stdout is not None
         line = process.stdout.readline().decode()
+        assert_no_key("standard output", line)
         shell.control("GET", "/_sim/held?wait=1&timeout_s=30")
         assert shell.operations() == [(line.split('"')[3], "pending")], "the id came before the provider had answered"
         assert '"provider":"openai"' in line
@@ -118,6 +120,7 @@ def test_output_into_a_pipe_with_a_name(shell: Shell) -> None:
     with subprocess.Popen(["cat", "pipe"], cwd=shell.folder, stdout=subprocess.PIPE) as reader:
         ended = shell.perdure(*run_arguments(output="pipe"))
         out, _ = reader.communicate(timeout=30)
+    assert_no_key("the pipe", out)
     assert ended.code == 0, ended.err
     assert len(out.splitlines()) == 3
     assert stat.S_ISFIFO((shell.folder / "pipe").stat().st_mode)
@@ -130,6 +133,7 @@ def test_a_reader_that_leaves_ends_the_command_quietly(shell: Shell) -> None:
         process.stdout.close()
         assert process.stderr is not None
         said = process.stderr.read()
+        assert_no_key("standard error", said)
         assert process.wait(30) == 1
     assert b"Traceback" not in said
 
@@ -217,6 +221,7 @@ def test_a_live_bar_on_a_terminal(shell: Shell) -> None:
         os.close(follower)
         shown = _read_all(terminal.fileno())
         assert process.wait(30) == 0
+    assert_no_key("the terminal", shown)
     assert b"\x1b[?25l" in shown, "the cursor is hidden while the bar is drawn over"
     assert b"succeeded" in shown
     assert b"2/2 lines" in shown

@@ -15,6 +15,7 @@ from perdure.adapters.cli.entry import root
 from perdure.adapters.cli.exit_codes import MEANINGS, ExitCode
 from perdure.events import errors
 from tests.adapters.cli.shell import ROOT, Shell, run_arguments
+from tests.secrets import assert_no_key
 from tools.write_cli_reference import commands, help_of
 
 ALL = dict(commands(root, "perdure"))
@@ -132,6 +133,7 @@ def test_what_needs_no_log_loads_no_network_and_no_rich(shell: Shell, arguments:
     ended = subprocess.run(
         command, cwd=shell.folder, env=shell.environment(), capture_output=True, timeout=60, check=False
     )
+    assert_no_key("what was written", ended.stdout + ended.stderr)
     assert ended.returncode == 0, ended.stderr
 
 

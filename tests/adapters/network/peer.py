@@ -14,10 +14,11 @@ from msgspec import Struct
 
 from perdure.actors.lane import Lane
 from perdure.adapters.network import Endpoint, Engine, EngineSettings, Event, PooledTransport, QueueSettings
+from tests.secrets import unique_key
 
 _T = TypeVar("_T")
 
-SECRET = "sk-secret-0123456789"
+SECRET = unique_key()
 LANE = Lane("acme", "openai", "main", "batch")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from perdure.adapters.network import Endpoint, redact_headers, redact_url
 from perdure.adapters.network.redact import redact_text, secrets_of
+from tests.secrets import unique_key
 
 
 @pytest.mark.parametrize(
@@ -29,17 +30,18 @@ def test_n25_urls_lose_their_secrets(url: str, shown: str) -> None:
 @pytest.mark.parametrize("name", ["authorization", "Authorization", "X-API-KEY", "x-api-key", "X-Goog-Api-Key"])
 def test_n25_headers_lose_their_secrets(name: str) -> None:
     """The three credential headers are cut out in any case; others stay."""
-    assert redact_headers({name: "Bearer abc", "x-other": "1"}) == {name: "[redacted]", "x-other": "1"}
+    assert redact_headers({name: f"Bearer {unique_key()}", "x-other": "1"}) == {name: "[redacted]", "x-other": "1"}
 
 
 def test_n25_texts_lose_the_credential() -> None:
     """A provider that repeats the credential in its message does not bring it into ours."""
-    headers = {"Authorization": "Bearer sk-0123456789", "x-api-key": "short", "x-other": "harmless-value"}
-    assert secrets_of(headers) == ("sk-0123456789",)
-    assert redact_text("bad key sk-0123456789!", secrets_of(headers)) == "bad key [redacted]!"
+    key = unique_key()
+    headers = {"Authorization": f"Bearer {key}", "x-api-key": "short", "x-other": "harmless-value"}
+    assert secrets_of(headers) == (key,)
+    assert redact_text(f"bad key {key}!", secrets_of(headers)) == "bad key [redacted]!"
 
 
 def test_w71_endpoint_shows_no_secret() -> None:
     """An endpoint's text names its headers and not their values."""
-    shown = repr(Endpoint(base_url="https://u:p@h/v1?key=k", headers={"authorization": "Bearer sk-1"}))
+    shown = repr(Endpoint(base_url="https://u:p@h/v1?key=k", headers={"authorization": f"Bearer {unique_key()}"}))
     assert shown == "Endpoint('https://[redacted]@h/v1?key=[redacted]', headers=['authorization'])"

@@ -19,6 +19,7 @@ from perdure.actors.fetch import HttpRequest, NotSent, Refused, Unknown
 from perdure.adapters.network import Endpoint, Engine, PooledTransport, json_body
 from tests.adapters.network.certificate import certificate
 from tests.adapters.network.peer import LANE, Answer, Peer, Raw, Reply, Seen, memory_rig, socket_rig
+from tests.secrets import unique_key
 
 pytestmark = pytest.mark.trio
 
@@ -297,6 +298,7 @@ async def test_tls_verifies_the_peer(nursery: trio.Nursery) -> None:
 @pytest.mark.parametrize("fails", [False, True])
 async def test_another_transport_of_the_same_seam(nursery: trio.Nursery, fails: bool) -> None:
     """Any transport of the HTTP library can take the pool's place; what it may have sent counts as sent."""
+    secret = unique_key()
     order: list[str] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -310,7 +312,7 @@ async def test_another_transport_of_the_same_seam(nursery: trio.Nursery, fails: 
         order.append("announced")
 
     engine = Engine(
-        lambda lane: Endpoint(base_url="http://peer.test/v1", headers={"authorization": "k"}),
+        lambda lane: Endpoint(base_url="http://peer.test/v1", headers={"authorization": secret}),
         transport=httpx.MockTransport(handle),
     )
     await nursery.start(engine.run)
@@ -320,4 +322,4 @@ async def test_another_transport_of_the_same_seam(nursery: trio.Nursery, fails: 
             await fetch(CREATE)
     else:
         assert json_body(await fetch(CREATE)) == {"path": "/v1/a"}
-    assert order == ["announced", "k"]
+    assert order == ["announced", secret]

@@ -19,6 +19,8 @@ from perdure.adapters.openai import OpenAIBatches, OpenAIFiles, authorize
 from perdure.adapters.simulator import OPENAI_PREFIX, Clock, Simulator, faults
 from perdure.events.requests import Answer, LineError
 from tests.adapters.openai.fake import chunks_of
+from tests.adapters.simulator.bench import assert_keeps_no_key
+from tests.secrets import unique_key, wrong_key
 
 BATCHES, FILES = OpenAIBatches(), OpenAIFiles()
 BATCH_S = 100.0
@@ -57,18 +59,19 @@ class Rig(Struct):
 
 
 @asynccontextmanager
-async def rig(*, key: str = "any-key") -> AsyncGenerator[Rig]:
+async def rig(*, key: str | None = None) -> AsyncGenerator[Rig]:
     """A rig; the test ends after a minute in any case."""
     start = 1_795_190_000.0
     clock = Clock(lambda: start)
     with trio.fail_after(60), Simulator(batch_s=BATCH_S, clock=clock) as simulator:
         async with trio.open_nursery() as nursery:
             bound = await nursery.start(simulator.serve)
-            endpoint = Endpoint(base_url=bound.url + OPENAI_PREFIX, headers=authorize(key))
+            endpoint = Endpoint(base_url=bound.url + OPENAI_PREFIX, headers=authorize(key or unique_key()))
             engine = Engine(lambda lane: endpoint, random=Random(7))
             await nursery.start(engine.run)
             yield Rig(simulator, engine.bind(LANE))
             nursery.cancel_scope.cancel()
+        assert_keeps_no_key(simulator)
 
 
 def input_lines(count: int, endpoint: str = "/v1/responses", *, model: str = "m") -> bytes:
@@ -357,7 +360,7 @@ async def test_w70_cancelling_a_completed_batch_is_no_error() -> None:
 
 @pytest.mark.trio
 async def test_a_key_that_is_refused() -> None:
-    async with rig(key="bad-key") as it:
+    async with rig(key=wrong_key()) as it:
         with pytest.raises(Refused) as caught:
             await it.upload(b"{}\n")
         assert (caught.value.kind, caught.value.status) == ("auth", 401)

@@ -13,6 +13,7 @@ import trio
 
 from perdure.adapters.simulator import OPENAI_PREFIX as OPENAI_PREFIX
 from perdure.adapters.simulator import Clock, Simulator
+from tests.secrets import assert_no_key, assert_no_key_below, unique_key
 
 PATIENCE_S = 20.0
 """Around everything on a real socket: far more than it needs, so that a hang is a failure and a slow machine is not."""
@@ -111,9 +112,10 @@ async def bench(*, data: Path | None = None, seed: int = 0, batch_s: float = BAT
     with trio.fail_after(PATIENCE_S), Simulator(data=data, seed=seed, batch_s=batch_s, clock=still()) as simulator:
         async with trio.open_nursery() as nursery:
             bound = await nursery.start(simulator.serve)
-            async with httpx.AsyncClient(base_url=bound.url, headers=key("good-key"), timeout=PATIENCE_S) as http:
+            async with httpx.AsyncClient(base_url=bound.url, headers=key(unique_key()), timeout=PATIENCE_S) as http:
                 yield Bench(simulator, http)
             nursery.cancel_scope.cancel()
+        assert_keeps_no_key(simulator)
 
 
 def still() -> Clock:
@@ -124,6 +126,13 @@ def still() -> Clock:
 def key(secret: str) -> dict[str, str]:
     """The header that carries a key."""
     return {"authorization": f"Bearer {secret}"}
+
+
+def assert_keeps_no_key(simulator: Simulator) -> None:
+    """Raises AssertionError if a key stands in its files, in what it tells of its requests, or in its account."""
+    assert_no_key_below(simulator.directory)
+    assert_no_key("the simulator's requests", msgspec.json.encode(simulator.traffic.requests()))
+    assert_no_key("the simulator's account", msgspec.json.encode(simulator.account.purchases()))
 
 
 def jsonl(bodies: Iterable[Mapping[str, object]], *, url: str = RESPONSES, prefix: str = "r") -> bytes:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import httpx
 
 from tests.adapters.simulator.bench import PATIENCE_S, key
+from tests.secrets import assert_no_key, unique_key
 
 
 class Running(NamedTuple):
@@ -40,8 +41,11 @@ def running(*arguments: str) -> Generator[Running]:
     try:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        with httpx.Client(base_url=url, headers=key("good-key"), timeout=PATIENCE_S) as http:
+        with httpx.Client(base_url=url, headers=key(unique_key()), timeout=PATIENCE_S) as http:
             yield Running(process, url, http)
+            if process.poll() is None:
+                for told in ("/_sim/requests", "/_sim/purchases"):
+                    assert_no_key(told, http.get(told).content)
     finally:
         process.kill()
-        process.communicate(timeout=PATIENCE_S)
+        assert_no_key("what the simulator wrote", "".join(process.communicate(timeout=PATIENCE_S)))

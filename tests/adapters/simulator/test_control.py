@@ -8,6 +8,7 @@ import pytest
 from perdure.adapters.simulator import Clock, Dropped, Simulator
 from perdure.adapters.simulator.faults import Drop, Rate
 from tests.adapters.simulator.bench import OPENAI_PREFIX, T0, bench, key, prompts, still
+from tests.secrets import unique_key
 
 pytestmark = pytest.mark.trio
 
@@ -101,7 +102,9 @@ async def test_control_needs_no_key_and_is_struck_by_no_fault() -> None:
 async def test_a_simulator_can_be_used_without_a_port() -> None:
     with Simulator(clock=still()) as simulator:
         transport = httpx.ASGITransport(simulator.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://simulator", headers=key("x")) as http:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://simulator", headers=key(unique_key())
+        ) as http:
             simulator.faults.arm(Drop(route="GET /openai/v1/models"), Rate(route="POST /openai/**", per_s=1))
             with pytest.raises(Dropped):
                 await http.get("/openai/v1/models")

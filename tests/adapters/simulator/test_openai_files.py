@@ -7,6 +7,7 @@ import hashlib
 import pytest
 
 from tests.adapters.simulator.bench import T0, bench, key
+from tests.secrets import unique_key, wrong_key
 
 pytestmark = pytest.mark.trio
 
@@ -175,8 +176,8 @@ async def test_a_file_for_a_batch_lives_thirty_days_and_another_as_long_as_it_wa
     [
         ({}, None),
         (key("bad-key"), "invalid_api_key"),
-        (key("sk-test-bad-key"), "invalid_api_key"),
-        ({"authorization": "Basic x"}, None),
+        (key(wrong_key()), "invalid_api_key"),
+        ({"authorization": f"Basic {unique_key()}"}, None),
     ],
     ids=["none", "bad", "unique and bad", "another scheme"],
 )
