@@ -1,8 +1,9 @@
-"""A small ASGI server on trio: HTTP/1.1 by h11, WebSocket by wsproto, on one port.
+"""A small ASGI server on trio: HTTP/1.1 read by h11, WebSocket by wsproto, on one port.
 
 `serve` runs an application; `Limits` is what a peer may cost; `draining` and `limit_body` are for the application.
-Files: `serve` and `listen` (sockets), `lifespan`, `reception` (an application's connections), `connection` (one),
-`exchange` (one request), `websocket` (one session), `peer` (the stream); without I/O: `head`, `answer`, `handshake`.
+Files: `serve`, `listen` and `socket_stream` (sockets), `lifespan`, `reception` (an application's connections),
+`connection` (one), `exchange` (one request), `websocket` (one session), `peer` (a stream with a queue); without I/O:
+`head`, `answer`, `handshake`.
 """
 
 from perdure.adapters.server.asgi import ASGIApp as ASGIApp

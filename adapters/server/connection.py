@@ -136,6 +136,7 @@ class Connection:
         self._unparsed_bytes = len(rest)
         if rest:
             http.receive_data(rest)
+            await trio.lowlevel.checkpoint()  # who sends many requests ahead must not keep the loop to itself
         self._head_begun = self._unparsed_bytes > 0
         self._idle = not self._head_begun
         self._due = trio.current_time() + (limits.idle_s if self._idle else limits.head_s)

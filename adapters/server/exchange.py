@@ -128,7 +128,7 @@ class Exchange:
         return part or await self._departure()
 
     async def send(self, message: Message) -> None:
-        """Take a part of the answer. Checkpoints where it sends.
+        """Take a part of the answer. Checkpoints where more is to come, and where the peer lets us wait.
 
         Raises `PeerGone` when the peer left or was cut off, `ApplicationFault` when the message is not valid now.
         """
@@ -139,12 +139,12 @@ class Exchange:
             raise PeerGone(self._peer.lost)
         if kind == "http.response.body":
             more = bool(message.get("more_body", False))
+            if more:
+                await self._peer.give_way()
             pieces = self._answer.body(message.get("body", b""), more=more)
             if pieces:
                 self._peer.queue(pieces)
                 await self._peer.flush()
-            else:
-                await trio.lowlevel.checkpoint()
             if more:
                 self._watch()
             elif self._departed is not None:

@@ -13,6 +13,7 @@ import trio
 
 from perdure.adapters.server.errors import PeerGone
 from perdure.adapters.server.limits import KIB, PIECE_BYTES
+from perdure.adapters.server.socket_stream import SocketStream
 
 HEAD_READ_BYTES = 16 * KIB
 
@@ -25,10 +26,11 @@ class Peer:
     then: a cancel scope around each send would cost a short answer a tenth of its time.
     """
 
-    __slots__ = ("_queue", "_sending", "_stall_s", "_turn", "lost", "send_due", "stream")
+    __slots__ = ("_queue", "_quick", "_sending", "_stall_s", "_turn", "lost", "send_due", "stream")
 
     def __init__(self, stream: trio.abc.Stream, send_stall_s: float) -> None:
         self.stream = stream
+        self._quick = stream if isinstance(stream, SocketStream) else None
         self.lost: str | None = None
         self.send_due = math.inf
         self._stall_s = send_stall_s
@@ -52,43 +54,57 @@ class Peer:
         """Put bytes behind those that wait already. Does not wait; `flush` sends."""
         self._queue.extend(pieces)
 
+    async def give_way(self) -> None:
+        """A checkpoint, for whoever may send again and again. Being cancelled in it loses the peer, as in any send."""
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled:
+            self.lose("a send was cut short")
+            raise
+
     async def flush(self) -> None:
         """Send all that is queued. Raises `PeerGone` when the peer left, or took too long to take a piece.
+
+        Checkpoints only where the peer lets us wait: most answers are taken at once and nobody need be asked. Whoever
+        may send again and again has to `give_way`.
 
         Being cancelled in the middle of a send loses the peer: half of a frame cannot be taken back.
         """
         while self._sending:
             await self._turn.park()
-        self._sending = True
-        try:
-            if self.lost is None and self._queue:
-                data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
-                self._queue.clear()
-                await self._send(data)
-            elif self.lost is None:
-                await trio.lowlevel.checkpoint()
-        finally:
-            self._sending = False
-            self._turn.unpark()
+        if self.lost is None and self._queue:
+            data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
+            self._queue.clear()
+            taken_bytes = self._send_now(data)
+            if taken_bytes < len(data):
+                await self._send(memoryview(data)[taken_bytes:])
         if self.lost is not None:
             raise PeerGone(self.lost)
 
-    async def _send(self, data: bytes) -> None:
+    def _send_now(self, data: bytes) -> int:
+        """How many bytes were taken without waiting."""
+        if self._quick is None:
+            return 0
+        try:
+            return self._quick.send_now(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.lose("it closed the connection")
+            return len(data)
+
+    async def _send(self, data: memoryview) -> None:
+        self._sending = True
         whole = False
         try:
-            if len(data) <= PIECE_BYTES:
+            for start in range(0, len(data), PIECE_BYTES):
                 self.send_due = trio.current_time() + self._stall_s
-                await self.stream.send_all(data)
-            else:
-                view = memoryview(data)
-                for start in range(0, len(data), PIECE_BYTES):
-                    self.send_due = trio.current_time() + self._stall_s
-                    await self.stream.send_all(view[start : start + PIECE_BYTES])
+                await self.stream.send_all(data[start : start + PIECE_BYTES])
             whole = True
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.lose("it closed the connection")
         finally:
             self.send_due = math.inf
+            self._sending = False
+            self._turn.unpark()
             if not whole:
                 self.lose("a send was cut short")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -12,6 +13,7 @@ from perdure.adapters.server.lifespan import run_within
 from perdure.adapters.server.limits import Limits
 from perdure.adapters.server.listen import Bound, accept_into, open_listeners
 from perdure.adapters.server.reception import Reception
+from perdure.adapters.server.socket_stream import SocketStream
 
 _DEFAULTS = Limits()
 
@@ -76,7 +78,8 @@ class _Admission:
         except OSError:
             stream.socket.close()  # it has left already
             return None
-        return self._reception.admit(stream, client=client, server=server)
+        connected = SocketStream(socket.socket(fileno=stream.socket.detach()))
+        return self._reception.admit(connected, client=client, server=server)
 
 
 def _address(name: tuple[str, int]) -> Address:

@@ -118,6 +118,7 @@ class Session:
         if self._frames is None:
             await self._open(kind, message)
         elif kind == "websocket.send":
+            await self._peer.give_way()
             text = message.get("text")
             await self._write(self._frames, BytesMessage(message["bytes"]) if text is None else TextMessage(text))
         elif kind == "websocket.close":
