@@ -20,6 +20,10 @@ class Nowhere:
         """See `Blobs.put`."""
         self._refuse()
 
+    async def read(self, digest: str) -> NoReturn:
+        """See `request.effects.Blobs.read`."""
+        self._refuse()
+
     def release(self, *digests: str) -> None:
         """See `Blobs.release`."""
         self._refuse()

@@ -210,7 +210,15 @@ async def perform_purchase(
 
     def refuse(kind: str, error: FetchError) -> RefusePurchase:
         wait_us = int((error.retry_after_s or 0) * SECOND_US)
-        return RefusePurchase(ordinal=ordinal, attempt=attempt, kind=kind, message=str(error), retry_after_us=wait_us)
+        return RefusePurchase(
+            ordinal=ordinal,
+            attempt=attempt,
+            kind=kind,
+            message=str(error),
+            retry_after_us=wait_us,
+            code=error.provider_code or "",
+            status=error.status or 0,
+        )
 
     fetch = network.bind(effect.lane, trace=port.trace, before_send=intend)
     try:

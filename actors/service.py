@@ -17,8 +17,11 @@ from perdure.actors.batch.ports import BatchProvider
 from perdure.actors.batch.state import KIND as BATCH
 from perdure.actors.batch.views import BatchHandle, BatchView
 from perdure.actors.event_log import EventLog
+from perdure.actors.live import LiveProvider
 from perdure.actors.provider_file.state import KIND as PROVIDER_FILE
 from perdure.actors.provider_file.views import ProviderFileHandle, ProviderFileView
+from perdure.actors.request.state import KIND as REQUEST
+from perdure.actors.request.views import RequestHandle, RequestView
 from perdure.actors.runtime.aggregate import KindFold
 from perdure.actors.runtime.runtime import Runtime
 from perdure.actors.runtime.slot import Told
@@ -31,8 +34,12 @@ from perdure.store.records import ActorRow
 from perdure.store.sqlite.log import SqliteLog
 from perdure.store.sqlite.reader import SqliteReader
 
-VIEWS: Mapping[str, type[View[Any]]] = {BATCH: BatchView, PROVIDER_FILE: ProviderFileView}
-HANDLES: Mapping[str, type[Handle[Any]]] = {BATCH: BatchHandle, PROVIDER_FILE: ProviderFileHandle}
+VIEWS: Mapping[str, type[View[Any]]] = {BATCH: BatchView, PROVIDER_FILE: ProviderFileView, REQUEST: RequestView}
+HANDLES: Mapping[str, type[Handle[Any]]] = {
+    BATCH: BatchHandle,
+    PROVIDER_FILE: ProviderFileHandle,
+    REQUEST: RequestHandle,
+}
 
 
 class Reader:
@@ -44,9 +51,10 @@ class Reader:
         blobs: BlobReader,
         folds: Sequence[KindFold],
         providers: Mapping[str, BatchProvider],
+        live: Mapping[str, LiveProvider],
     ) -> None:
         self.log = EventLog(log, folds)
-        self._backing = _Looking(log, blobs, folds, providers)
+        self._backing = _Looking(log, blobs, folds, providers, live)
 
     async def get(self, id: str) -> View[Any]:
         """The operation with this id. Raises `NotFound`."""
@@ -88,6 +96,7 @@ class Service:
         blobs: BlobStore,
         folds: Sequence[KindFold],
         providers: Mapping[str, BatchProvider],
+        live: Mapping[str, LiveProvider],
         *,
         ids: IdSource,
         defaults: BatchDefaults,
@@ -99,10 +108,11 @@ class Service:
         self._blobs = blobs
         self._folds = folds
         self._providers = providers
+        self._live = live
         self._ids = ids
         self._defaults = defaults
         self._who = who or Who()
-        self._acting = _Acting(log, blobs, folds, providers, runtime)
+        self._acting = _Acting(log, blobs, folds, providers, live, runtime)
         self.batches = Batches(
             runtime=runtime,
             log=log,
@@ -152,6 +162,7 @@ class Service:
             self._blobs,
             self._folds,
             self._providers,
+            self._live,
             ids=self._ids,
             defaults=self._defaults,
             who=who,
@@ -180,11 +191,13 @@ class _Looking:
         blobs: BlobReader,
         folds: Sequence[KindFold],
         providers: Mapping[str, BatchProvider],
+        live: Mapping[str, LiveProvider],
     ) -> None:
         self.log = log
         self.blobs = blobs
         self.folds = folds
         self.providers = providers
+        self.live = live
 
     def signal(self, actor: str, item: int | None = None) -> trio.Event:
         """See `Backing.signal`: commits of another process are seen by polling, whichever item they touch."""
@@ -203,12 +216,14 @@ class _Acting:
         blobs: BlobStore,
         folds: Sequence[KindFold],
         providers: Mapping[str, BatchProvider],
+        live: Mapping[str, LiveProvider],
         runtime: Runtime,
     ) -> None:
         self.log = log
         self.blobs = blobs
         self.folds = folds
         self.providers = providers
+        self.live = live
         self._runtime = runtime
 
     def signal(self, actor: str, item: int | None = None) -> trio.Event:

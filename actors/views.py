@@ -15,6 +15,7 @@ import trio
 from msgspec import Struct
 
 from perdure.actors.batch.ports import BatchProvider
+from perdure.actors.live import LiveProvider
 from perdure.actors.runtime.aggregate import Aggregate, KindFold
 from perdure.actors.runtime.slot import Told
 from perdure.events.command import Command, Revive
@@ -82,7 +83,12 @@ class Backing(Protocol):
 
     @property
     def providers(self) -> Mapping[str, BatchProvider]:
-        """The providers whose answers can be read here."""
+        """The providers whose batches can be read here."""
+        ...
+
+    @property
+    def live(self) -> Mapping[str, LiveProvider]:
+        """The providers whose answers to single requests can be read here."""
         ...
 
     def signal(self, actor: str, item: int | None = None) -> trio.Event:

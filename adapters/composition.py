@@ -22,7 +22,9 @@ from perdure.actors.batch.ports import BatchProvider, FileProvider
 from perdure.actors.fetch import CredentialMissing
 from perdure.actors.kind import Kind
 from perdure.actors.lane import Lane
+from perdure.actors.live import LiveProvider
 from perdure.actors.provider_file.effects import ProviderFiles
+from perdure.actors.request.effects import Requests
 from perdure.actors.runtime.aggregate import KindFold
 from perdure.actors.runtime.runtime import Runtime, RuntimeLimits
 from perdure.actors.service import Reader, Service
@@ -99,6 +101,11 @@ def file_providers() -> Mapping[str, FileProvider]:
     return {openai.NAME: openai.OpenAIFiles()}
 
 
+def live_providers() -> Mapping[str, LiveProvider]:
+    """The providers that perdure asks single requests, by name."""
+    return {openai.NAME: openai.OpenAILive()}
+
+
 ACCOUNTS: Final[Mapping[str, tuple[str, str, Callable[[str], dict[str, str]]]]] = {
     openai.NAME: (openai.BASE_URL, openai.KEY_VARIABLE, openai.authorize),
 }
@@ -141,12 +148,13 @@ def kinds_over(log_id: str, network: Engine, blobs: BlobStore) -> list[Kind[Any,
     return [
         Batches(log_id=log_id, providers=providers(), network=network, blobs=blobs),
         ProviderFiles(log_id=log_id, providers=file_providers(), network=network, blobs=blobs),
+        Requests(log_id=log_id, providers=live_providers(), network=network, blobs=blobs),
     ]
 
 
 def folds() -> list[KindFold]:
     """All kinds as replay and verification see them: folding needs neither a network nor blobs."""
-    return [KindFold(Batches.unwired()), KindFold(ProviderFiles.unwired())]
+    return [KindFold(Batches.unwired()), KindFold(ProviderFiles.unwired()), KindFold(Requests.unwired())]
 
 
 def engine_settings(config: Config) -> EngineSettings:
@@ -220,6 +228,7 @@ async def _opened(
             blobs,
             folds(),
             providers(),
+            live_providers(),
             ids=ids,
             defaults=BatchDefaults(polling=config.polling),
         )
@@ -264,7 +273,7 @@ async def read(db: str | os.PathLike[str], /) -> AsyncIterator[Reader]:
         BlobReader(blobs_beside(log.path), ThreadDisk(BLOB_THREADS)) as blobs,
     ):
         try:
-            yield Reader(log, blobs, folds(), providers())
+            yield Reader(log, blobs, folds(), providers(), live_providers())
         except Exception as error:
             failure = error
     if failure is not None:

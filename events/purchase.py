@@ -6,7 +6,7 @@ An operation may make several; `ordinal` numbers them from 0. The identity plant
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from perdure.events.command import Command
 from perdure.events.event import Event
@@ -63,11 +63,15 @@ class PurchaseLost(Event, frozen=True, tag="PurchaseLost"):
 
 
 class PurchaseResubmitted(Event, frozen=True, tag="PurchaseResubmitted"):
-    """It could not be told whether it was bought, and the policy or the caller says: buy again."""
+    """It could not be told whether it was bought, and the policy or the caller says: buy again, at `retry_at` (µs since
+    1970 UTC, 0: at once)."""
+
+    schema: ClassVar[int] = 2
 
     ordinal: int
     attempt: int
     policy: str
+    retry_at: int = 0
 
 
 class PurchaseResumed(Event, frozen=True, tag="PurchaseResumed"):
@@ -123,13 +127,18 @@ class DoubtPurchase(Command, frozen=True):
 
 
 class RefusePurchase(Command, frozen=True):
-    """Report: certainly not bought. `kind` is a refusal kind of the fetch port, or `not_sent`."""
+    """Report: certainly not bought. `kind` is a refusal kind of the fetch port, or `not_sent`.
+
+    `code` is the provider's own for it, "" for none; `status` is its HTTP status, 0 where there was no answer.
+    """
 
     ordinal: int
     attempt: int
     kind: str
     message: str
     retry_after_us: int = 0
+    code: str = ""
+    status: int = 0
 
 
 class MissPurchase(Command, frozen=True):

@@ -1,8 +1,10 @@
-"""OpenAI: the providers of batches and of the files that they need. The wire is in `contracts/providers.md` section 1.
+"""OpenAI: the providers of batches, of the files that they need, and of single answers.
+
+The wire is in `contracts/providers.md` section 1.
 
 | module | holds |
 | --- | --- |
-| `batches`, `files` | the two ports, over a `Fetch` |
+| `batches`, `files`, `live` | the ports, over a `Fetch` |
 | `paging`, `download`, `multipart` | reading lists, reading result files, sending files: all streamed or by pages |
 | `requests`, `lines`, `wire` | bodies and input lines, output and error lines, OpenAI's objects: pure |
 | `account`, `answers` | address and key, what an answer that cannot be read means |
@@ -14,3 +16,4 @@ from perdure.adapters.openai.account import NAME as NAME
 from perdure.adapters.openai.account import authorize as authorize
 from perdure.adapters.openai.batches import OpenAIBatches as OpenAIBatches
 from perdure.adapters.openai.files import OpenAIFiles as OpenAIFiles
+from perdure.adapters.openai.live import OpenAILive as OpenAILive

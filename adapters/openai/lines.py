@@ -76,17 +76,20 @@ def read_line(raw: bytes) -> Answer | LineError:
     response = line.response
     if response is None:
         return _not_run(line.error)
-    if response.status_code != 200:
-        return _refused(response)
+    return read_body(bytes(response.body)) if response.status_code == 200 else _refused(response)
+
+
+def read_body(raw: bytes) -> Answer | LineError:
+    """What the body of an endpoint's answer with the status 200 says, of a line or of a live request."""
     try:
-        body = _bodies.decode(response.body)
+        body = _bodies.decode(raw)
     except DECODE_ERRORS as error:
         return LineError(UNREADABLE, _shown(f"the answer cannot be read: {error}"), 200)
     judged = _judge(body)
     if isinstance(judged, LineError):
         return judged
     usage, model = _optional(_usages, body.usage), _optional(_strings, body.model)
-    return Answer(judged.text, _usage(usage), judged.finish_reason, model, bytes(response.body))
+    return Answer(judged.text, _usage(usage), judged.finish_reason, model, raw)
 
 
 def _parse_slowly(raw: bytes) -> OutputLine | None:

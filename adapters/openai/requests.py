@@ -45,10 +45,10 @@ def render(prompt: Prompt, endpoint: str) -> RawRequest:
     """OpenAI's request for a neutral prompt; `extra` is laid over the body at the end, as it is.
 
     Responses and chat completions take every field. Embeddings take the content alone. Raises `Unsupported` for another
-    endpoint, for a field that an endpoint has no place for, and for `stream`, which no batch can do.
+    endpoint, for a field that an endpoint has no place for, and for `stream`: answers are kept whole.
     """
     if prompt.extra.get("stream"):
-        raise Unsupported("a batch cannot stream its answers: leave out 'stream'", capability="stream")
+        raise Unsupported("answers are not streamed here: leave out 'stream'", capability="stream")
     match endpoint:
         case "/v1/responses":
             body = _responses_body(prompt)

@@ -64,6 +64,7 @@ async def serving(
             blobs,
             folds,
             {NAME: batches},
+            {},
             ids=counting_ids(),
             defaults=BatchDefaults(polling=polling),
         )

@@ -1,0 +1,1 @@
+"""One live request: asked once, its answer kept."""
