@@ -217,6 +217,42 @@ async def test_an_event_that_leaves_the_standing_alone_does_not_write_the_row(tm
 
 
 @pytest.mark.trio
+@pytest.mark.parametrize(
+    ("payload", "stored_as"),
+    [(b'{"name":"\xc3\xa9"}', "text"), (b"\x00{", "text"), (b"\xff\x00{", "blob")],
+    ids=["JSON", "a zero byte", "no UTF-8"],
+)
+async def test_a_payload_is_read_byte_for_byte_and_is_text_for_sql(
+    tmp_path: Path, payload: bytes, stored_as: str
+) -> None:
+    path = tmp_path / "log.db"
+    async with open_log(path, codecs=[CODEC]) as log:
+        event = EncodedEvent("opened", 1, AT, payload)
+        await log.append(msgspec.structs.replace(append("toy_1", 0), events=(event,)))
+        assert [record.payload for record in await log.records()] == [payload]
+        assert (await log.verify()).ok
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT typeof(payload) FROM events").fetchone() == (stored_as,)
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("actors", [1, 7, 8, 65, 200])
+async def test_a_group_of_any_size_is_written_whole(tmp_path: Path, actors: int) -> None:
+    names = [f"toy_{number}" for number in range(actors)]
+    async with open_log(tmp_path / "log.db", codecs=[CODEC]) as log:
+        for version in range(3):
+            async with trio.open_nursery() as nursery:
+                for name in names:
+                    standing = Standing(status="running", fold=1, next_due=None, progress=f"{version} of {name}")
+                    nursery.start_soon(log.append, append(name, version, standing=standing))
+        streams = await log.load(names)
+        assert [(stream.row.actor, stream.row.version, len(stream.events)) for stream in streams] == [
+            (name, 3, 3) for name in names
+        ]
+        assert [stream.row.standing.progress for stream in streams] == [f"2 of {name}" for name in names]
+
+
+@pytest.mark.trio
 async def test_positions_are_never_given_out_again(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     async with open_log(path, codecs=[CODEC]) as log:
