@@ -8,7 +8,6 @@ from contextlib import closing
 from itertools import islice
 from typing import Any, Final
 
-import trio
 from msgspec import Struct
 
 from perdure.actors.runtime.aggregate import KindFold
@@ -62,7 +61,7 @@ async def replay(log: SqliteReader, folds: Sequence[KindFold]) -> Replayed:
 
         while True:
             began = time.perf_counter()
-            page = await trio.to_thread.run_sync(fold_some)
+            page = await log.hop(fold_some)
             fold_s += time.perf_counter() - began
             if not page:
                 break

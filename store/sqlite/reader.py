@@ -55,6 +55,10 @@ class SqliteReader:
         """What `query` gives for a read-only connection, in one hop. It may be called twice, so it must only read."""
         return await self._reading.run(partial(self._connections.use, query))
 
+    async def hop(self, work: Callable[[], T]) -> T:
+        """Runs reading `work` with a connection of its own where the reads of this log run, in one hop."""
+        return await self._reading.run(work)
+
     async def row(self, actor: str) -> ActorRow | None:
         """See `LogReader.row`."""
         return await self.read(partial(queries.row, actor=actor))
