@@ -1,9 +1,10 @@
 """The pages as a reader uses them: what they show runs, what they link to exists, what is generated is up to date.
 
-A `python` block is a whole program. A `console` block is a session: each line that begins with `$ ` is run by the
-shell, and the lines under it, if there are any, must be what it prints (`...` stands for any text within a line, or for
-any lines when it stands alone). Both run in one temporary folder for each page, in the order in which they stand, with
-the simulator behind the provider's address. `sh` blocks are for what needs a person or a key; they are not run.
+A `python` block is a whole program; one that defines tests is run by pytest. A `console` block is a session: each line
+that begins with `$ ` is run by the shell, and the lines under it, if there are any, must be what it prints (`...`
+stands for any text within a line, or for any lines when it stands alone). Both run in one temporary folder for each
+page, in the order in which they stand, with the simulator behind the provider's address. `sh` blocks are for what needs
+a person or a key; they are not run.
 """
 
 from __future__ import annotations
@@ -60,8 +61,10 @@ def _program(example: Example) -> str | None:
     """Runs a `python` block as a file of its own."""
     folder, environment = example.namespace["folder"], example.namespace["environment"]
     (folder / "block.py").write_text(example.parsed, encoding="utf-8")
+    defines_tests = re.search(r"^(?:async )?def test_", example.parsed, re.MULTILINE) is not None
+    runner = ["-m", "pytest", "-q", "-p", "no:cacheprovider"] if defines_tests else []
     ended = subprocess.run(
-        [sys.executable, "-W", "error", "block.py"],
+        [sys.executable, "-W", "error", *runner, "block.py"],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -70,7 +73,8 @@ def _program(example: Example) -> str | None:
         check=False,
     )
     assert_no_key(_where(example), ended.stdout + ended.stderr)
-    return f"{_where(example)}: ended with {ended.returncode}\n{ended.stderr}" if ended.returncode else None
+    said = ended.stdout + ended.stderr
+    return f"{_where(example)}: ended with {ended.returncode}\n{said}" if ended.returncode else None
 
 
 def _session(example: Example) -> str | None:
