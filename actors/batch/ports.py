@@ -1,4 +1,4 @@
-"""The ports of a batch: what a provider must be able to do, in our words. Adapters implement them."""
+"""The ports of a batch: what a provider and the blob store must be able to do. Adapters implement the former."""
 
 from __future__ import annotations
 
@@ -67,6 +67,31 @@ class StoredFile(Struct, frozen=True, kw_only=True):
     expires_at: int | None = None
 
 
+class Stored(Protocol):
+    """A blob that was put: its digest."""
+
+    @property
+    def digest(self) -> str:
+        """The digest, which names the blob."""
+        ...
+
+
+class Blobs(Protocol):
+    """The blob store as a batch uses it."""
+
+    async def put(self, chunks: bytes) -> Stored:
+        """Stores content; durable and pinned when it returns. Raises `Unavailable`."""
+        ...
+
+    async def read(self, digest: str) -> bytes:
+        """A whole blob. Raises `BlobLost`, `Unavailable`."""
+        ...
+
+    def release(self, *digests: str) -> None:
+        """Takes the pins away."""
+        ...
+
+
 class BatchProvider(Protocol):
     """A provider's batches. All I/O goes through the `fetch` that each call is handed.
 
@@ -96,7 +121,11 @@ class BatchProvider(Protocol):
         ...
 
     def encode_line(self, line_id: str, url: str, body: bytes) -> bytes:
-        """One line of the input file, newline included; `body` is the request's JSON."""
+        """One line of the input file, with a newline at its end and nowhere else; `body` is the request's JSON."""
+        ...
+
+    def body_of(self, line: bytes) -> bytes:
+        """The request's JSON in a line that `encode_line` made."""
         ...
 
     def parse_line(self, raw: bytes) -> OutputLine | None:

@@ -78,6 +78,10 @@ class OpenAIBatches:
         """See `requests.encode_line`."""
         return requests.encode_line(line_id, url, body)
 
+    def body_of(self, line: bytes) -> bytes:
+        """See `requests.body_of`."""
+        return requests.body_of(line)
+
     def parse_line(self, raw: bytes) -> OutputLine | None:
         """See `lines.parse_line`."""
         return lines.parse_line(raw)

@@ -90,6 +90,18 @@ def encode_line(line_id: str, url: str, body: bytes) -> bytes:
     )
 
 
+class _Line(msgspec.Struct):
+    body: msgspec.Raw
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+
+
+def body_of(line: bytes) -> bytes:
+    """The body in a line that `encode_line` made."""
+    return bytes(_decode_line(line).body)
+
+
 def _responses_body(prompt: Prompt) -> dict[str, object]:
     body: dict[str, object] = {"model": prompt.model, "input": prompt.content}
     if prompt.instructions is not None:

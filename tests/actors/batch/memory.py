@@ -272,6 +272,10 @@ class MemoryBatches:
         """See `BatchProvider`."""
         return b'{"custom_id":"%s","url":"%s","body":%s}\n' % (line_id.encode(), url.encode(), body)
 
+    def body_of(self, line: bytes) -> bytes:
+        """See `BatchProvider`."""
+        return json.dumps(json.loads(line)["body"]).encode()
+
     def parse_line(self, raw: bytes) -> OutputLine | None:
         """See `BatchProvider`."""
         try:
