@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 from msgspec import Struct
 
 from perdure.events.command import Command
+from perdure.events.errors import Rejected
 from perdure.events.event import Event
 from perdure.events.purchase import OnUncertain
 from perdure.events.sealed import Sealed
@@ -65,7 +66,8 @@ class LineNote(Struct, frozen=True, gc=False, omit_defaults=True):
 class BatchOpened(Event, frozen=True, tag="BatchOpened"):
     """The window is open: lines are collected. Times ending in `_at` are µs since 1970 UTC, 0 for none.
 
-    A window that holds fewer than `minimum` lines when it closes is not sent as a batch: each line goes live.
+    A window that holds fewer than `minimum` lines when it closes is not sent as a batch: each line goes live, whatever
+    their number where the window is `direct`.
     """
 
     schema: ClassVar[int] = 2
@@ -87,6 +89,7 @@ class BatchOpened(Event, frozen=True, tag="BatchOpened"):
     close_at: int = 0
     tags: Mapping[str, str] = {}
     minimum: int = 0
+    direct: bool = False
 
 
 class LinesCollected(Event, frozen=True, tag="LinesCollected"):
@@ -106,7 +109,10 @@ class LinesCollected(Event, frozen=True, tag="LinesCollected"):
 
 
 class BatchClosed(Event, frozen=True, tag="BatchClosed"):
-    """No more lines: the parts are what the provider will be asked for, or, `direct`, each line goes live."""
+    """No more lines: the parts are what the provider will be asked for, or, `direct`, each line goes live.
+
+    Lines that were abandoned before are in no input file, and a part of which that is true of all lines is left out.
+    """
 
     schema: ClassVar[int] = 2
 
@@ -119,6 +125,15 @@ class BatchDiscarded(Event, frozen=True, tag="BatchDiscarded"):
     """The input turned out to be bad while it was read. Nothing was sent; the key is free again."""
 
     reason: Sealed[str] = Sealed()
+
+
+class LinesAbandoned(Event, frozen=True, tag="LinesAbandoned"):
+    """Nobody waits for these lines any more, ranges `(first, last)`: their callers gave them up, or their deadline
+    passed (`reason`: `caller` or `deadline`). An answer that comes all the same is kept and changes nothing for them.
+    """
+
+    ranges: Sequence[tuple[int, int]]
+    reason: str
 
 
 class FileAsked(Event, frozen=True, tag="FileAsked"):
@@ -216,8 +231,10 @@ class ResultsTaken(Event, frozen=True, tag="ResultsTaken"):
     """A run of result lines is durable. `numbers`, `offsets` and `lengths` run in step; `failed` are error lines.
 
     `cursor` is how many bytes of the `source`-th source are behind us. Lines that nobody asked for, or that came twice,
-    are counted and not kept.
+    are counted and not kept. `cancelled` and `expired` are those of `numbers` that had been abandoned before.
     """
+
+    schema: ClassVar[int] = 2
 
     part: int
     source: int
@@ -230,6 +247,8 @@ class ResultsTaken(Event, frozen=True, tag="ResultsTaken"):
     extra: int = 0
     duplicate: int = 0
     unreadable: int = 0
+    cancelled: Sequence[int] = ()
+    expired: Sequence[int] = ()
 
 
 class PartSettled(Event, frozen=True, tag="PartSettled"):
@@ -237,6 +256,40 @@ class PartSettled(Event, frozen=True, tag="PartSettled"):
 
     part: int
     settlements: Sequence[Settlement] = ()
+
+
+class LineAnswered(Event, frozen=True, tag="LineAnswered"):
+    """The provider's answer to a line that went live, paid for: `blob` is its body, `ok` whether it holds an answer.
+
+    `late`: the line had been abandoned before, as `cancelled` or `expired`, and stays so for its caller.
+    """
+
+    number: int
+    attempt: int
+    blob: str
+    length: int
+    ok: bool
+    late: str = ""
+
+
+class LineFailed(Event, frozen=True, tag="LineFailed"):
+    """A line that went live will have no answer: it was refused for good, or it cannot be told whether it was bought.
+
+    `status` is the provider's HTTP status, 0 for none.
+    """
+
+    number: int
+    code: str
+    message: Sealed[str] = Sealed()
+    status: int = 0
+
+
+class LineSettled(Event, frozen=True, tag="LineSettled"):
+    """Why a line has no answer is written down, as `blob`: the line has ended."""
+
+    number: int
+    blob: str
+    length: int
 
 
 class CancelRequested(Event, frozen=True, tag="CancelRequested"):
@@ -272,6 +325,10 @@ class BatchFinished(Event, frozen=True, tag="BatchFinished"):
 # ---------------------------------------------------------------- commands: from callers
 
 
+class WindowClosed(Rejected):
+    """The window takes these lines no more: it is closed, or has no room for them. Another one will."""
+
+
 class OpenBatch(Command, frozen=True):
     """Opens the window; the fields of `BatchOpened`, with spans in µs relative to now where the event has times."""
 
@@ -292,10 +349,11 @@ class OpenBatch(Command, frozen=True):
     close_after_us: int = 0
     tags: Mapping[str, str] = {}
     minimum: int = 0
+    direct: bool = False
 
 
 class CollectLines(Command, frozen=True):
-    """Adds a run of lines whose blob is durable."""
+    """Adds a run of lines whose blob is durable. `names` may be empty: then they have none."""
 
     first: int
     blob: str
@@ -318,6 +376,13 @@ class CancelBatch(Command, frozen=True):
     """Wants the batch to end. `reason` is `caller` or `deadline`."""
 
     reason: str = "caller"
+
+
+class CancelLines(Command, frozen=True):
+    """Gives up single lines: their callers do not wait for them any more. Settled ones are left as they are."""
+
+    numbers: Sequence[int]
+    reason: Literal["caller", "deadline"] = "caller"
 
 
 class ResumeBatch(Command, frozen=True):
@@ -438,6 +503,40 @@ class SettlePart(Command, frozen=True):
     own: Mapping[int, tuple[int, int]] = {}
 
 
+class ExpireLines(Command, frozen=True):
+    """Report: the deadlines up to `until` (µs since 1970 UTC) are here."""
+
+    until: int
+
+
+class NoteLineAnswered(Command, frozen=True):
+    """Report: the provider's answer to a line that went live is in a durable blob."""
+
+    bought: ClassVar[bool] = True
+
+    number: int
+    attempt: int
+    blob: str
+    length: int
+    ok: bool
+
+
+class FailLine(Command, frozen=True):
+    """Report: a line cannot be sent, for its bytes are lost."""
+
+    number: int
+    code: str
+    message: str
+
+
+class SettleLine(Command, frozen=True):
+    """Report: why a line has no answer is in a durable blob."""
+
+    number: int
+    blob: str
+    length: int
+
+
 class NoteCancelSent(Command, frozen=True):
     """Report: the provider was asked to cancel a part."""
 
@@ -455,6 +554,7 @@ BATCH_EVENTS = (
     LinesCollected,
     BatchClosed,
     BatchDiscarded,
+    LinesAbandoned,
     FileAsked,
     FileReady,
     FileTroubled,
@@ -467,6 +567,9 @@ BATCH_EVENTS = (
     PartEnded,
     ResultsTaken,
     PartSettled,
+    LineAnswered,
+    LineFailed,
+    LineSettled,
     CancelRequested,
     CancelSent,
     DuplicateCancelled,

@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perdure.actors.batch.state import BatchState, PartState, first_poll_us, is_lost, uncertain
+from perdure.actors.batch.direct import asks as direct
+from perdure.actors.batch.state import (
+    BatchState,
+    Chunk,
+    PartState,
+    first_poll_us,
+    is_being_read,
+    is_lost,
+    uncertain,
+    withdrawn,
+)
 from perdure.actors.kind import Effect
 from perdure.actors.lane import LOCAL, Lane
 from perdure.actors.purchase import BLOCKED_RETRY_US, SECOND_US, PurchaseEffect
@@ -36,14 +46,24 @@ class ReachDeadline(Effect, frozen=True, kw_only=True):
     """The caller's deadline is here."""
 
 
+class ReachLineDeadline(Effect, frozen=True, kw_only=True):
+    """The deadline of some lines is here: ask about the part once more (none where `provider_batch` is ""), then give
+    the lines up."""
+
+    until: int
+    part: int
+    provider: str
+    provider_batch: str
+
+
 class AskForFile(Effect, frozen=True, kw_only=True):
-    """Order the part's input file from a provider-file actor."""
+    """Order the part's input file, all of `chunks` without the lines `left_out`, from a provider-file actor."""
 
     part: int
     provider: str
     credential: str
-    segments: Sequence[tuple[str, int]]
-    size_bytes: int
+    chunks: Sequence[Chunk]
+    left_out: Sequence[tuple[int, int]]
     settle_us: int
     patience_us: int
 
@@ -73,7 +93,10 @@ class Poll(Effect, frozen=True, kw_only=True):
 
 
 class Collect(Effect, frozen=True, kw_only=True):
-    """Read what the provider has for a part, from `cursor` bytes into its `source`-th source on."""
+    """Read what the provider has for a part, from `cursor` bytes into its `source`-th source on.
+
+    `left_out`: the lines of the part that its input file does not have.
+    """
 
     part: int
     provider: str
@@ -84,6 +107,7 @@ class Collect(Effect, frozen=True, kw_only=True):
     cursor: int
     troubled_since: int
     withdraw: str
+    left_out: Sequence[tuple[int, int]]
 
 
 class Cancel(Effect, frozen=True, kw_only=True):
@@ -115,13 +139,38 @@ def effects(state: BatchState) -> Sequence[Effect]:
         return asked
     if opened.deadline_at and not state.cancel and not uncertain(state):
         asked.append(ReachDeadline(id="deadline", lane=LOCAL, not_before=opened.deadline_at))
+    if state.deadlines and not uncertain(state):
+        asked.extend(_of_deadline(state, opened, lane))
     if state.phase == "collecting":
         if opened.close_at:
             asked.append(CloseWindow(id="close", lane=LOCAL, not_before=opened.close_at))
         return asked
+    if state.direct is not None:
+        return [*asked, *direct.effects(state, opened, state.direct)]
     for part in _under_way(state.parts):
         asked.extend(_of_part(state, opened, part, lane))
     return asked
+
+
+def _of_deadline(state: BatchState, opened: BatchOpened, lane: Lane) -> Sequence[Effect]:
+    """The first deadline of lines; while results are read that settle its first line it waits for them."""
+    due = state.deadlines[0]
+    number = due.ranges[0][0]
+    if is_being_read(state, number):
+        return ()
+    part = state.part_of(number)
+    at_provider = part is not None and part.phase == "submitted"
+    return (
+        ReachLineDeadline(
+            id=f"line-deadline/{due.at}",
+            lane=lane if at_provider else LOCAL,
+            not_before=due.at,
+            until=due.at,
+            part=part.number if part is not None else -1,
+            provider=opened.provider,
+            provider_batch=part.provider_batch if part is not None and at_provider else "",
+        ),
+    )
 
 
 def _under_way(parts: Sequence[PartState]) -> Sequence[PartState]:
@@ -166,7 +215,7 @@ def _of_part(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane
         )
     if part.phase == "submitted":
         poll = _poll(state, opened, part, lane)
-        if state.cancel and not part.cancel_sent_at:
+        if withdrawn(state, part) and not part.cancel_sent_at:
             return (
                 poll,
                 Cancel(
@@ -192,6 +241,7 @@ def _of_part(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane
                 source=part.source,
                 cursor=part.cursor,
                 troubled_since=part.troubled_since,
+                left_out=part.left_out,
                 withdraw="" if part.provider_file else part.file or derived_id(FILE_ID, state.actor, part.number),
             ),
         )
@@ -205,10 +255,8 @@ def _ask_for_file(state: BatchState, opened: BatchOpened, part: PartState) -> As
         part=part.number,
         provider=opened.provider,
         credential=opened.credential,
-        segments=[
-            (chunk.blob, chunk.size_bytes) for chunk in state.chunks if part.part.first <= chunk.first <= part.part.last
-        ],
-        size_bytes=part.part.size_bytes,
+        chunks=[chunk for chunk in state.chunks if part.part.first <= chunk.first <= part.part.last],
+        left_out=part.left_out,
         settle_us=opened.settle_us,
         patience_us=opened.window_us,
     )
@@ -239,5 +287,5 @@ def _poll(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane) -
         hint=opened.hint,
         troubled_since=part.troubled_since,
         give_up_at=give_up_at,
-        cancelling=bool(state.cancel),
+        cancelling=bool(withdrawn(state, part)),
     )

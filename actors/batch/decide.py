@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from perdure.actors.batch.state import BatchState, Chunk, PartState, is_lost, overall
+from perdure.actors.batch.bitmap import runs, size_of
+from perdure.actors.batch.direct import decide as direct
+from perdure.actors.batch.state import (
+    BatchState,
+    Chunk,
+    PartState,
+    gone_as,
+    is_being_read,
+    is_lost,
+    overall,
+    withdrawn,
+)
 from perdure.events.batch import (
     BatchClosed,
     BatchDiscarded,
@@ -17,6 +28,7 @@ from perdure.events.batch import (
     BatchPolled,
     BatchSubmitted,
     CancelBatch,
+    CancelLines,
     CancelRequested,
     CancelSent,
     CloseBatch,
@@ -25,6 +37,8 @@ from perdure.events.batch import (
     DuplicateCancelled,
     EndPart,
     EndStatus,
+    ExpireLines,
+    FailLine,
     FileAsked,
     FileBlocked,
     FileFailed,
@@ -33,11 +47,13 @@ from perdure.events.batch import (
     FileResumed,
     FileStored,
     FileTroubled,
+    LinesAbandoned,
     LinesCollected,
     NoteCancelSent,
     NoteDuplicateCancelled,
     NoteFileAsked,
     NoteFileResumed,
+    NoteLineAnswered,
     NotePolled,
     NoteSubmitted,
     NoteTrouble,
@@ -50,9 +66,11 @@ from perdure.events.batch import (
     ResubmitBatch,
     ResultsTaken,
     ResumeBatch,
+    SettleLine,
     Settlement,
     SettlePart,
     TakeResults,
+    WindowClosed,
 )
 from perdure.events.command import Command, Orphan
 from perdure.events.errors import InvalidRequest, Rejected, TooLarge
@@ -88,12 +106,20 @@ def decide(state: BatchState, command: Command, at: int) -> Sequence[Event]:
             return (BatchDiscarded(reason=plain(command.reason)),) if state.phase == "collecting" else ()
         case CancelBatch():
             return _cancel(state, command, at)
+        case CancelLines():
+            return _cancel_lines(state, command)
+        case ExpireLines():
+            return _expire_lines(state, command)
         case ResumeBatch():
             return _resume(state)
         case ResubmitBatch():
             return _resubmit(state)
         case Orphan(report=NoteSubmitted() as report):
             return _orphaned(state, report, at)
+        case NoteLineAnswered() | FailLine() | SettleLine() | Orphan(report=NoteLineAnswered()):
+            return direct.decide(state, command, at)
+        case _ if state.direct is not None and isinstance(command, direct.PURCHASE_REPORTS):
+            return direct.decide(state, command, at)
         case NoteDuplicateCancelled():
             known = command.provider_batch in state.unwanted
             return (DuplicateCancelled(provider_batch=command.provider_batch),) if known else ()
@@ -139,6 +165,8 @@ def _open(state: BatchState, command: OpenBatch, at: int) -> Sequence[Event]:
             deadline_at=at + command.deadline_us if command.deadline_us else 0,
             close_at=at + command.close_after_us if command.close_after_us else 0,
             tags=command.tags,
+            minimum=command.minimum,
+            direct=command.direct,
         ),
     )
 
@@ -153,24 +181,32 @@ def _collect(state: BatchState, command: CollectLines) -> Sequence[Event]:
             return ()
         raise Rejected(f"line {command.first} of {state.actor} was collected with other content", field="lines")
     if state.phase != "collecting":
-        raise Rejected(f"{state.actor} is closed: no line can be added", field="batch")
+        raise WindowClosed(f"{state.actor} is closed: no line can be added", field="batch")
     if command.first != state.lines:
         raise Rejected(f"{state.actor} expects line {state.lines} next, not {command.first}", field="first")
-    if not command.lengths or len(command.names) != len(command.lengths):
-        raise Rejected(f"a run has a name for each of its lines, and a line at least: {state.actor}", field="names")
-    size_bytes = sum(command.lengths)
-    if len(command.lengths) > opened.max_lines or size_bytes > opened.max_bytes:
+    count, size_bytes = len(command.lengths), sum(command.lengths)
+    if not count or len(command.names) not in (0, count):
+        raise Rejected(f"a run has a line at least, and a name for each or for none: {state.actor}", field="names")
+    if any(not 0 <= note.number - command.first < count for note in command.notes):
+        raise Rejected(f"a run has notes on its own lines only: {state.actor}", field="notes")
+    if count > opened.max_lines or size_bytes > opened.max_bytes:
         raise TooLarge(
             f"a run of {size_bytes} bytes exceeds what {opened.provider} takes in one batch ({opened.max_bytes} bytes)",
             limit=opened.max_bytes,
             size=size_bytes,
             field="lines",
         )
-    collected = LinesCollected(first=command.first, blob=command.blob, names=command.names, lengths=command.lengths)
-    lines, total = state.lines + len(command.lengths), state.size_bytes + size_bytes
-    if opened.close_at and (lines >= opened.max_lines or total >= opened.max_bytes):
-        chunk = Chunk(command.first, len(command.lengths), command.blob, size_bytes)
-        return (collected, BatchClosed(lines=lines, parts=_split(opened, [*state.chunks, chunk])))
+    lines, total = state.lines + count, state.size_bytes + size_bytes
+    if opened.close_at and (lines > opened.max_lines or total > opened.max_bytes):
+        raise WindowClosed(f"{state.actor} has no room for {count} more lines of {size_bytes} bytes", field="lines")
+    collected = LinesCollected(
+        first=command.first, blob=command.blob, names=command.names, lengths=command.lengths, notes=command.notes
+    )
+    if opened.close_at and (lines == opened.max_lines or total == opened.max_bytes):
+        return (
+            collected,
+            *_closed(state, opened, [*state.chunks, Chunk(command.first, count, command.blob, size_bytes)]),
+        )
     return (collected,)
 
 
@@ -181,10 +217,23 @@ def _close(state: BatchState, at: int) -> Sequence[Event]:
     if state.phase != "collecting":
         return ()
     if state.lines:
-        return (BatchClosed(lines=state.lines, parts=_split(opened, state.chunks)),)
+        return _closed(state, opened, state.chunks)
     if opened.close_at and at >= opened.close_at:
         return (BatchDiscarded(reason=plain("its window closed before any line came")),)
     raise InvalidRequest("the batch has no lines: give it at least one request", field="lines", limit=1, value=0)
+
+
+def _closed(state: BatchState, opened: BatchOpened, chunks: Sequence[Chunk]) -> Sequence[Event]:
+    """What becomes of a window with lines: parts, single live requests, or nothing where nobody waits any more."""
+    lines = chunks[-1].first + chunks[-1].count
+    waiting = lines - state.abandoned
+    if not waiting:
+        nothing_sent = BatchFinished(status="cancelled", ok=0, failed=lines)
+        return (BatchClosed(lines=lines, parts=()), nothing_sent)
+    if opened.direct or waiting < opened.minimum:
+        return (BatchClosed(lines=lines, parts=(), direct=True),)
+    parts = [part for part in _split(opened, chunks) if state.open_in(part.first, part.last)]
+    return (BatchClosed(lines=lines, parts=parts),)
 
 
 def _split(opened: BatchOpened, chunks: Sequence[Chunk]) -> list[Part]:
@@ -213,9 +262,56 @@ def _cancel(state: BatchState, command: CancelBatch, at: int) -> Sequence[Event]
     requested = CancelRequested(reason=command.reason, at=at)
     if state.phase == "collecting":
         return (requested, BatchDiscarded(reason=plain(f"cancelled by the {command.reason}")))
-    unsent = [part for part in state.parts if part.phase in ("closed", "filing", "ready") and not part.purchase.owed]
-    end = {part.number: _in_doubt if is_lost(part) else _not_bought for part in unsent}
-    return (requested, *(end[part.number](part, command.reason) for part in unsent))
+    if state.direct is not None:
+        return (requested, *direct.cancel(state, command.reason))
+    return (requested, *_end_unsent(state.parts, command.reason))
+
+
+def _end_unsent(parts: Iterable[PartState], reason: str) -> Sequence[Event]:
+    """The ends of those of `parts` that the provider does not have, and of which nothing is owed."""
+    unsent = [part for part in parts if part.phase in ("closed", "filing", "ready") and not part.purchase.owed]
+    return [_in_doubt(part, reason) if is_lost(part) else _not_bought(part, reason) for part in unsent]
+
+
+def _cancel_lines(state: BatchState, command: CancelLines) -> Sequence[Event]:
+    for number in command.numbers:
+        if not 0 <= number < state.lines:
+            raise Rejected(f"{state.actor} has no line {number}", field="numbers", value=number)
+    return _abandon(state, command.numbers, command.reason)
+
+
+def _expire_lines(state: BatchState, command: ExpireLines) -> Sequence[Event]:
+    """Lines whose results are being read are left: what the provider has for them is about to come."""
+    due = [
+        number
+        for deadline in state.deadlines
+        if deadline.at <= command.until
+        for first, last in deadline.ranges
+        for number in range(first, last + 1)
+        if not is_being_read(state, number)
+    ]
+    return _abandon(state, due, "deadline")
+
+
+def _abandon(state: BatchState, numbers: Iterable[int], reason: str) -> Sequence[Event]:
+    """Gives up those of some lines that are not settled, and ends the parts that nobody waits for any more."""
+    if state.phase in ("discarded", "finished"):
+        return ()
+    ranges = runs(number for number in sorted({*numbers}) if not state.is_settled(number))
+    if not ranges:
+        return ()
+    abandoned = LinesAbandoned(ranges=ranges, reason=reason)
+    if state.direct is not None:
+        return (abandoned, *direct.finish(state, abandoned=size_of(ranges)))
+    left = [part for part in state.parts if _covers(state, part, ranges)]
+    return (abandoned, *_end_unsent(left, reason))
+
+
+def _covers(state: BatchState, part: PartState, ranges: Sequence[tuple[int, int]]) -> bool:
+    """Whether `ranges`, which are open lines, are all that a part has left."""
+    first, last = part.part.first, part.part.last
+    inside = [(max(first, low), min(last, high)) for low, high in ranges if low <= last and high >= first]
+    return bool(inside) and size_of(inside) == state.open_in(first, last)
 
 
 def _not_bought(part: PartState, reason: str) -> PartEnded:
@@ -227,11 +323,13 @@ def _not_bought(part: PartState, reason: str) -> PartEnded:
 
 def _in_doubt(part: PartState, reason: str) -> PartEnded:
     """The end of a part of which it cannot be told whether it was sent."""
-    status: EndStatus = "expired" if reason == "deadline" else "cancelled"
+    status: EndStatus = gone_as(reason)
     return PartEnded(part=part.number, status=status, code="batch_uncertain", message=plain(UNCERTAIN_TEXT))
 
 
 def _resume(state: BatchState) -> Sequence[Event]:
+    if state.direct is not None:
+        return direct.resume(state.direct)
     events: list[Event] = []
     for part in state.parts:
         if part.phase == "ready" and part.purchase.phase == "open" and part.purchase.blocked:
@@ -323,8 +421,8 @@ def _purchase(state: BatchState, part: PartState, command: Command, at: int) -> 
         if command.attempt != purchase.attempt or not purchase.owed:
             return ()
         lost = PurchaseLost(ordinal=part.number, attempt=purchase.attempt)
-        if state.cancel:
-            return (lost, _in_doubt(part, state.cancel))
+        if withdrawn(state, part):
+            return (lost, _in_doubt(part, withdrawn(state, part)))
         if state.opened.on_uncertain == "resubmit":
             return (PurchaseResubmitted(ordinal=part.number, attempt=purchase.attempt, policy="resubmit"),)
         return (lost,)
@@ -333,8 +431,8 @@ def _purchase(state: BatchState, part: PartState, command: Command, at: int) -> 
         assert isinstance(command, RefusePurchase)
         return (PartEnded(part=part.number, status="failed", code=command.kind, message=plain(command.message)),)
     reopened = bool(events) and isinstance(command, (RefusePurchase, MissPurchase))
-    if reopened and state.cancel:
-        return (*events, _not_bought(part, state.cancel))
+    if reopened and withdrawn(state, part):
+        return (*events, _not_bought(part, withdrawn(state, part)))
     return events
 
 
@@ -393,7 +491,10 @@ def _end(part: PartState, command: EndPart) -> Sequence[Event]:
 
 
 def _take(state: BatchState, part: PartState, command: TakeResults) -> Sequence[Event]:
-    """Takes in a run of results: the first answer to a line counts, later ones and foreign ones are only counted."""
+    """Takes in a run of results: the first answer to a line counts, later ones and foreign ones are only counted.
+
+    The first answer to an abandoned line is kept too: it is paid for.
+    """
     if not len(command.numbers) == len(command.offsets) == len(command.lengths):
         raise Rejected(f"a run of results for {state.actor} is not whole", field="numbers")
     expected = part.cursor if command.source == part.source else 0
@@ -403,6 +504,7 @@ def _take(state: BatchState, part: PartState, command: TakeResults) -> Sequence[
     offsets: list[int] = []
     lengths: list[int] = []
     failed: list[int] = []
+    late: dict[str, list[int]] = {"cancelled": [], "expired": []}
     errors, seen = set(command.failed), set[int]()
     foreign, duplicate = command.foreign, 0
     first, last = part.part.first, part.part.last
@@ -410,15 +512,19 @@ def _take(state: BatchState, part: PartState, command: TakeResults) -> Sequence[
     for place, (number, offset, length) in enumerate(rows):
         if not first <= number <= last:
             foreign += 1
-        elif number in seen or state.is_settled(number):
+            continue
+        abandoned = state.awaits_answer(number)
+        if number in seen or (state.is_settled(number) and not abandoned):
             duplicate += 1
-        else:
-            seen.add(number)
-            numbers.append(number)
-            offsets.append(offset)
-            lengths.append(length)
-            if place in errors:
-                failed.append(number)
+            continue
+        seen.add(number)
+        numbers.append(number)
+        offsets.append(offset)
+        lengths.append(length)
+        if abandoned:
+            late[abandoned].append(number)
+        elif place in errors:
+            failed.append(number)
     return (
         ResultsTaken(
             part=part.number,
@@ -432,6 +538,8 @@ def _take(state: BatchState, part: PartState, command: TakeResults) -> Sequence[
             extra=foreign,
             duplicate=duplicate,
             unreadable=command.unreadable,
+            cancelled=late["cancelled"],
+            expired=late["expired"],
         ),
     )
 
@@ -459,7 +567,7 @@ def _settle(state: BatchState, part: PartState, command: SettlePart) -> Sequence
     if any(other.phase != "settled" for other in others):
         return (settled,)
     ends = [other.end.status for other in state.parts if other.end is not None]
-    failed = state.failed + sum(last - first + 1 for first, last in ranges)
+    failed = state.failed + size_of(ranges)
     return (settled, BatchFinished(status=overall(ends, state.cancel), ok=state.lines - failed, failed=failed))
 
 

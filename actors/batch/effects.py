@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from contextlib import suppress
 
 import msgspec
+import trio
 
 from perdure.actors.batch import asks
 from perdure.actors.batch import state as pure
@@ -18,13 +19,18 @@ from perdure.actors.batch.asks import (
     Collect,
     Poll,
     ReachDeadline,
+    ReachLineDeadline,
     ResumeFile,
 )
 from perdure.actors.batch.decide import decide
-from perdure.actors.batch.ports import BatchProvider, ProviderBatch
+from perdure.actors.batch.direct.asks import AskLive, WriteError
+from perdure.actors.batch.direct.effects import DirectLines
+from perdure.actors.batch.input_file import number_of, within, without
+from perdure.actors.batch.ports import BatchProvider, Blobs, ProviderBatch
 from perdure.actors.batch.state import CODEC, FOLD, KIND, BatchState
 from perdure.actors.fetch import CredentialMissing, Fetch, FetchError, Network, Refused
 from perdure.actors.kind import Again, Effect, Index, Port, Row
+from perdure.actors.live import LiveProvider
 from perdure.actors.nowhere import Nowhere
 from perdure.actors.purchase import BLOCKING, PASSING, SECOND_US, jitter, perform_purchase
 from perdure.events.batch import (
@@ -32,6 +38,7 @@ from perdure.events.batch import (
     CloseBatch,
     EndPart,
     EndStatus,
+    ExpireLines,
     NoteCancelSent,
     NoteDuplicateCancelled,
     NoteFileAsked,
@@ -57,6 +64,9 @@ RUN_BYTES = 4_000_000
 COLLECT_PATIENCE_US = 86_400 * SECOND_US
 """How long results that cannot be read are asked for again before their lines end without them."""
 
+LAST_LOOK_S = 10.0
+"""How long a provider may take to say, at the deadline of a line, whether it is done."""
+
 _LONGEST_NUMBER = 12
 """Digits of a line's number; more than any batch will have."""
 
@@ -70,27 +80,6 @@ MISSING: Mapping[str, tuple[str, str]] = {
 }
 
 
-class Stored(Protocol):
-    """A blob that was put: its digest."""
-
-    @property
-    def digest(self) -> str:
-        """The digest, which names the blob."""
-        ...
-
-
-class Blobs(Protocol):
-    """The blob store as a batch uses it."""
-
-    async def put(self, chunks: bytes) -> Stored:
-        """Stores content; durable and pinned when it returns."""
-        ...
-
-    def release(self, *digests: str) -> None:
-        """Takes the pins away."""
-        ...
-
-
 class Batches:
     """The kind of batches; see `perdure.actors.kind.Kind`."""
 
@@ -98,11 +87,20 @@ class Batches:
     fold = FOLD
     codec = CODEC
 
-    def __init__(self, *, log_id: str, providers: Mapping[str, BatchProvider], network: Network, blobs: Blobs) -> None:
+    def __init__(
+        self,
+        *,
+        log_id: str,
+        providers: Mapping[str, BatchProvider],
+        network: Network,
+        blobs: Blobs,
+        live: Mapping[str, LiveProvider] = {},
+    ) -> None:
         self._log_id = log_id
         self._providers = providers
         self._network = network
         self._blobs = blobs
+        self._direct = DirectLines(log_id=log_id, batches=providers, live=live, network=network, blobs=blobs)
 
     @classmethod
     def unwired(cls) -> Batches:
@@ -154,10 +152,16 @@ class Batches:
                 await port.report(NoteFileResumed(part=effect.part))
             case Cancel():
                 return await self._cancel(effect, port)
+            case AskLive():
+                return await self._direct.ask(effect, port)
+            case WriteError():
+                await self._direct.write_error(effect, port)
             case CloseWindow():
                 await port.report(CloseBatch())
             case ReachDeadline():
                 await port.report(CancelBatch(reason="deadline"))
+            case ReachLineDeadline():
+                await self._reach_line_deadline(effect, port)
             case _:
                 raise TypeError(f"a batch has no effect of type {type(effect).__name__}")
         return None
@@ -166,12 +170,28 @@ class Batches:
 
     async def _ask_for_file(self, effect: AskForFile, port: Port) -> None:
         file = derived_id(FILE_ID, port.actor, effect.part)
+        segments: list[tuple[str, int]] = []
+        cut: list[str] = []
+        try:
+            for chunk in effect.chunks:
+                left_out = within(effect.left_out, chunk.first, chunk.first + chunk.count - 1)
+                if not left_out:
+                    segments.append((chunk.blob, chunk.size_bytes))
+                elif rest := without(await self._blobs.read(chunk.blob), chunk.first, left_out):
+                    cut.append((await self._blobs.put(rest)).digest)
+                    segments.append((cut[-1], len(rest)))
+            await self._order_file(effect, port, file, segments)
+        finally:
+            self._blobs.release(*cut)
+        await port.report(NoteFileAsked(part=effect.part, file=file))
+
+    async def _order_file(self, effect: AskForFile, port: Port, file: str, segments: Sequence[tuple[str, int]]) -> None:
         order = AskUpload(
             provider=effect.provider,
             credential=effect.credential,
             purpose=FILE_PURPOSE,
-            segments=effect.segments,
-            size_bytes=effect.size_bytes,
+            segments=segments,
+            size_bytes=sum(size_bytes for _, size_bytes in segments),
             owner_kind=KIND,
             owner=port.actor,
             part=effect.part,
@@ -180,7 +200,6 @@ class Batches:
             searchable=self._providers[effect.provider].searchable,
         )
         await port.tell(FILE_KIND, file, order)
-        await port.report(NoteFileAsked(part=effect.part, file=file))
 
     async def _buy(self, effect: Buy, port: Port) -> Again | None:
         provider = self._providers[effect.provider]
@@ -260,6 +279,18 @@ class Batches:
         troubled_s = (now - effect.troubled_since) / SECOND_US if effect.troubled_since else 0.0
         return Again(max(error.retry_after_s or 0.0, min(60.0, max(0.5, troubled_s / 2))))
 
+    async def _reach_line_deadline(self, effect: ReachLineDeadline, port: Port) -> None:
+        """Before lines are given up the provider is asked once more, if it has their part: they may be done."""
+        seen: ProviderBatch | None = None
+        if effect.provider_batch:
+            fetch = self._network.bind(effect.lane, trace=port.trace)
+            with suppress(FetchError), trio.move_on_after(LAST_LOOK_S):
+                seen = await self._providers[effect.provider].status(fetch, effect.provider_batch)
+        if seen is not None and seen.status in ("completed", "failed", "expired", "cancelled"):
+            await port.report(_end(effect.part, seen.status, seen))
+        else:
+            await port.report(ExpireLines(until=effect.until))
+
     # ------------------------------------------------------------------ results
 
     async def _collect(self, effect: Collect, port: Port) -> Again | None:
@@ -322,7 +353,7 @@ class Batches:
         own: dict[int, tuple[int, int]] = {}
         offset = len(texts[0])
         for problem in end.problems:
-            number = effect.first + problem.line - 1
+            number = number_of(problem.line, effect.first, effect.left_out)
             if problem.line and effect.first <= number <= effect.last:
                 said = problem.message.open()
                 text = msgspec.json.encode(LineError(code=problem.code, message=said if isinstance(said, str) else ""))

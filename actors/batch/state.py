@@ -6,10 +6,15 @@ given and changes it in place; it is total and never raises.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import Literal
 
 from msgspec import Struct, field
 
+from perdure.actors.batch.bitmap import Bitmap
+from perdure.actors.batch.direct.state import Direct
 from perdure.actors.kind import NO_INDEX, Index, Row
 from perdure.actors.purchase import SECOND_US, Purchase
 from perdure.events.batch import (
@@ -28,7 +33,11 @@ from perdure.events.batch import (
     FileResumeAsked,
     FileResumed,
     FileTroubled,
+    LineAnswered,
+    LineFailed,
+    LinesAbandoned,
     LinesCollected,
+    LineSettled,
     Part,
     PartEnded,
     PartSettled,
@@ -40,10 +49,10 @@ from perdure.events.codec import Codec
 from perdure.events.event import Event
 from perdure.events.purchase import PURCHASE_EVENTS, DuplicatePurchase
 from perdure.events.supervision import SUPERVISION_EVENTS
-from perdure.store.records import ItemRow
+from perdure.store.records import Claim, ItemRow
 
 KIND = "batch"
-FOLD = 2
+FOLD = 3
 
 CODEC: Codec[Event] = Codec(KIND, (*BATCH_EVENTS, *PURCHASE_EVENTS, *SUPERVISION_EVENTS))
 
@@ -70,8 +79,19 @@ class Chunk(Struct):
     size_bytes: int
 
 
+class Due(Struct):
+    """The lines whose callers wait until `at` (µs since 1970 UTC), as ranges with both ends included."""
+
+    at: int
+    ranges: list[tuple[int, int]]
+
+
 class PartState(Struct):
-    """One part on its way. `phase`: `closed`, `filing`, `ready`, `submitted`, `ended`, `settled`; µs since 1970 UTC."""
+    """One part on its way. `phase`: `closed`, `filing`, `ready`, `submitted`, `ended`, `settled`; µs since 1970 UTC.
+
+    `left_out` are the lines that its input file does not have: they were abandoned before the window closed. `given_up`
+    is why the last of its lines was abandoned, "" while somebody waits for one.
+    """
 
     number: int
     part: Part
@@ -96,10 +116,17 @@ class PartState(Struct):
     end: PartEnded | None = None
     source: int = 0
     cursor: int = 0
+    left_out: Sequence[tuple[int, int]] = ()
+    given_up: str = ""
 
 
 class BatchState(Struct):
-    """A batch. `phase`: `new`, `collecting`, `closed`, `discarded`, `finished`."""
+    """A batch. `phase`: `new`, `collecting`, `closed`, `discarded`, `finished`.
+
+    `settled` are the lines with an answer, an error or nobody who waits for them; `abandoned` counts the last.
+    `cancelled` and `expired` are the abandoned ones without an answer so far. `deadlines` are in order of time, and the
+    first begins with a line that is open. `direct` is there when its lines go live.
+    """
 
     actor: str
     tenant: str
@@ -109,9 +136,14 @@ class BatchState(Struct):
     size_bytes: int = 0
     chunks: list[Chunk] = field(default_factory=list[Chunk])
     parts: list[PartState] = field(default_factory=list[PartState])
-    settled: bytearray = field(default_factory=bytearray)
+    settled: Bitmap = field(default_factory=Bitmap)
+    cancelled: Bitmap = field(default_factory=Bitmap)
+    expired: Bitmap = field(default_factory=Bitmap)
+    deadlines: list[Due] = field(default_factory=list[Due])
+    direct: Direct | None = None
     ok: int = 0
     failed: int = 0
+    abandoned: int = 0
     extra: int = 0
     duplicate: int = 0
     unreadable: int = 0
@@ -121,24 +153,32 @@ class BatchState(Struct):
     status: str = ""
     anomalies: int = 0
 
+    @property
+    def open(self) -> int:
+        """How many lines are not settled."""
+        return self.lines - self.ok - self.failed
+
     def is_settled(self, number: int) -> bool:
-        """Whether line `number` has an answer or an error."""
-        return bool(self.settled[number >> 3] >> (number & 7) & 1)
+        """Whether line `number` has an answer or an error, or nobody waits for it."""
+        return number in self.settled
+
+    def awaits_answer(self, number: int) -> str:
+        """How a line was abandoned, `cancelled` or `expired`, for which no answer has come; "" for all others."""
+        return "cancelled" if number in self.cancelled else "expired" if number in self.expired else ""
+
+    def open_in(self, first: int, last: int) -> int:
+        """How many of the lines `first` to `last` are not settled."""
+        return last - first + 1 - self.settled.count(first, last)
 
     def open_ranges(self, part: Part) -> list[tuple[int, int]]:
-        """The lines of a part without an answer or an error, as ranges with both ends included."""
-        ranges: list[tuple[int, int]] = []
-        start = -1
-        for number in range(part.first, part.last + 1):
-            if not self.settled[number >> 3] >> (number & 7) & 1:
-                if start < 0:
-                    start = number
-            elif start >= 0:
-                ranges.append((start, number - 1))
-                start = -1
-        if start >= 0:
-            ranges.append((start, part.last))
-        return ranges
+        """The lines of a part that are not settled, as ranges with both ends included."""
+        return self.settled.gaps(part.first, part.last)
+
+    def part_of(self, number: int) -> PartState | None:
+        """The part that line `number` belongs to."""
+        place = bisect_right(self.parts, number, key=lambda part: part.part.first) - 1
+        part = self.parts[place] if place >= 0 else None
+        return part if part is not None and number <= part.part.last else None
 
 
 def initial(actor: str, tenant: str) -> BatchState:
@@ -152,21 +192,15 @@ def evolve(state: BatchState, event: Event) -> BatchState:
         case ResultsTaken():
             _take(state, event)
         case LinesCollected() if state.phase == "collecting":
-            count, size_bytes = len(event.lengths), sum(event.lengths)
-            state.chunks.append(Chunk(event.first, count, event.blob, size_bytes))
-            state.lines += count
-            state.size_bytes += size_bytes
+            _collect(state, event)
         case BatchOpened() if state.phase == "new":
             state.opened, state.phase = event, "collecting"
         case BatchClosed() if state.phase == "collecting":
-            state.phase = "closed"
-            state.settled = bytearray((state.lines + 7) // 8)
-            state.parts = [
-                PartState(number=number, part=part, purchase=Purchase(ordinal=number))
-                for number, part in enumerate(event.parts)
-            ]
+            _close(state, event)
+        case LinesAbandoned():
+            _abandon(state, event)
         case BatchDiscarded() if state.phase == "collecting":
-            state.phase, state.status = "discarded", "expired" if state.cancel == "deadline" else "cancelled"
+            state.phase, state.status = "discarded", gone_as(state.cancel)
         case CancelRequested():
             state.cancel, state.cancel_at = event.reason, event.at
         case DuplicateCancelled():
@@ -174,16 +208,122 @@ def evolve(state: BatchState, event: Event) -> BatchState:
                 state.unwanted.remove(event.provider_batch)
         case BatchFinished() if state.phase == "closed":
             state.phase, state.status = "finished", event.status
+        case DuplicatePurchase() if state.direct is not None:
+            state.duplicate += 1
         case DuplicatePurchase():
             if event.provider_id not in state.unwanted:
                 state.unwanted.append(event.provider_id)
+        case LineAnswered():
+            _answer(state, event)
+        case LineSettled():
+            state.failed += _mark(state, event.number)
+        case LineFailed():
+            _evolve_line(state, event.number, event)
         case _ if isinstance(event, PURCHASE_EVENTS):
-            part = _part(state, event.ordinal)
-            if part is not None:
+            if state.direct is not None:
+                _evolve_line(state, event.ordinal, event)
+            elif (part := _part(state, event.ordinal)) is not None:
                 part.purchase.evolve(event)
         case _:
             _evolve_part(state, event)
+    if state.direct is not None:
+        state.direct.refill(state.settled, state.lines)
+    _drop_settled_deadlines(state)
     return state
+
+
+def _collect(state: BatchState, event: LinesCollected) -> None:
+    count, size_bytes = len(event.lengths), sum(event.lengths)
+    state.chunks.append(Chunk(event.first, count, event.blob, size_bytes))
+    state.lines += count
+    state.size_bytes += size_bytes
+    for note in event.notes:
+        if note.deadline_at and 0 <= note.number < state.lines:
+            _add_deadline(state.deadlines, note.deadline_at, note.number)
+
+
+def _add_deadline(deadlines: list[Due], at: int, number: int) -> None:
+    place = bisect_left(deadlines, at, key=attrgetter("at"))
+    if place == len(deadlines) or deadlines[place].at != at:
+        deadlines.insert(place, Due(at, [(number, number)]))
+        return
+    ranges = deadlines[place].ranges
+    first, last = ranges[-1]
+    if number == last + 1:
+        ranges[-1] = (first, number)
+    else:
+        ranges.append((number, number))
+
+
+def _drop_settled_deadlines(state: BatchState) -> None:
+    """Takes lines that are settled from the front of the first deadline; each line is looked at once."""
+    while state.deadlines:
+        ranges = state.deadlines[0].ranges
+        while ranges:
+            first, last = ranges[0]
+            while first <= last and first in state.settled:
+                first += 1
+            if first <= last:
+                ranges[0] = (first, last)
+                return
+            ranges.pop(0)
+        state.deadlines.pop(0)
+
+
+def _close(state: BatchState, event: BatchClosed) -> None:
+    state.phase = "closed"
+    if event.direct:
+        state.direct = Direct()
+    state.parts = [
+        PartState(
+            number=number,
+            part=part,
+            purchase=Purchase(ordinal=number),
+            left_out=state.settled.runs(part.first, part.last),
+        )
+        for number, part in enumerate(event.parts)
+    ]
+
+
+def _abandon(state: BatchState, event: LinesAbandoned) -> None:
+    gone = state.expired if event.reason == "deadline" else state.cancelled
+    for number in _within(state, event.ranges):
+        if _mark(state, number):
+            gone.add(number)
+            state.failed += 1
+            state.abandoned += 1
+    for part in state.parts:
+        under_way = part.phase not in ("ended", "settled")
+        if under_way and not part.given_up and not state.open_in(part.part.first, part.part.last):
+            part.given_up = event.reason
+
+
+def _within(state: BatchState, ranges: Sequence[tuple[int, int]]) -> Iterator[int]:
+    """The numbers of ranges that are lines of the batch."""
+    for first, last in ranges:
+        yield from range(max(first, 0), min(last + 1, state.lines))
+
+
+def _answer(state: BatchState, event: LineAnswered) -> None:
+    line = state.direct.find(event.number) if state.direct is not None else None
+    if line is not None:
+        line.purchase.phase = "bought"
+    if event.late:
+        _keep_late(state, event.number)
+    elif _mark(state, event.number):
+        state.ok += event.ok
+        state.failed += not event.ok
+
+
+def _keep_late(state: BatchState, number: int) -> None:
+    """An answer came for a line that was abandoned: no second one is taken."""
+    if not (state.cancelled.discard(number) or state.expired.discard(number)):
+        state.anomalies += 1
+
+
+def _evolve_line(state: BatchState, number: int, event: Event) -> None:
+    if state.direct is None or not state.direct.evolve(number, event):
+        state.anomalies += 1
 
 
 def _part(state: BatchState, number: int) -> PartState | None:
@@ -235,9 +375,8 @@ def _evolve_part(state: BatchState, event: Event) -> None:
         case PartSettled():
             part.phase = "settled"
             for settlement in event.settlements:
-                for first, last in settlement.ranges:
-                    for number in range(max(first, 0), min(last + 1, state.lines, 8 * len(state.settled))):
-                        state.failed += _mark(state, number)
+                for number in _within(state, settlement.ranges):
+                    state.failed += _mark(state, number)
         case _:
             state.anomalies += 1
 
@@ -246,9 +385,11 @@ def _take(state: BatchState, event: ResultsTaken) -> None:
     part = _part(state, event.part)
     if part is None:
         return
-    failed = set(event.failed)
+    failed, late = set(event.failed), {*event.cancelled, *event.expired}
     for number in event.numbers:
-        if _mark(state, number):
+        if number in late:
+            _keep_late(state, number)
+        elif _mark(state, number):
             if number in failed:
                 state.failed += 1
             else:
@@ -262,22 +403,33 @@ def _take(state: BatchState, event: ResultsTaken) -> None:
 
 def _mark(state: BatchState, number: int) -> bool:
     """Settles a line; False, and an anomaly, when it is none of ours or was settled before."""
-    byte, bit = number >> 3, 1 << (number & 7)
-    if not 0 <= number < state.lines or byte >= len(state.settled) or state.settled[byte] & bit:
+    if not 0 <= number < state.lines or not state.settled.add(number):
         state.anomalies += 1
         return False
-    state.settled[byte] |= bit
     return True
 
 
 def blocked(state: BatchState) -> str:
     """Why the batch waits for somebody, "" when it does not."""
+    if state.direct is not None:
+        return state.direct.blocked
     for part in state.parts:
         if part.blocked:
             return part.blocked
         if part.phase == "ready" and part.purchase.blocked:
             return part.purchase.blocked
     return ""
+
+
+def withdrawn(state: BatchState, part: PartState) -> str:
+    """Why nobody wants the part any more (`caller` or `deadline`), "" while somebody does."""
+    return state.cancel or part.given_up
+
+
+def is_being_read(state: BatchState, number: int) -> bool:
+    """Whether the provider is done with a line's part, and what it has for the part is on its way into the log."""
+    part = state.part_of(number)
+    return part is not None and part.phase == "ended"
 
 
 def is_lost(part: PartState) -> bool:
@@ -303,7 +455,9 @@ def row(state: BatchState) -> Row:
         status = "uncertain"
     elif waiting_for:
         status = "blocked"
-    elif any(part.phase in ("submitted", "ended", "settled") for part in state.parts):
+    elif any(part.phase in ("submitted", "ended", "settled") for part in state.parts) or (
+        state.direct is not None and (state.ok or state.failed > state.abandoned or state.direct.owing())
+    ):
         status = "running"
     else:
         status = "pending"
@@ -320,25 +474,43 @@ def row(state: BatchState) -> Row:
 
 
 def index(event: Event) -> Index:
-    """Every line is an item: named when collected, pointing at its result once there is one."""
+    """Every line is an item: named when collected, pointing at its result once there is one.
+
+    An item's status: `waiting`; `ok` or `error`, a line of the provider's results; `direct` or `direct_error`, the body
+    of a live answer; `unanswered`, a `LineError` of ours; `cancelled` or `expired`, abandoned, with an answer that came
+    all the same, if one did.
+    """
     match event:
         case LinesCollected():
-            items: list[ItemRow] = []
-            offset = 0
-            for number, (name, length) in enumerate(zip(event.names, event.lengths, strict=True), event.first):
-                items.append(ItemRow(number, name, "waiting", event.blob, offset, length))
-                offset += length
-            return Index(items, (event.blob,))
+            return _index_collected(event)
         case ResultsTaken():
-            failed = set(event.failed)
+            status = {
+                **dict.fromkeys(event.failed, "error"),
+                **dict.fromkeys(event.cancelled, "cancelled"),
+                **dict.fromkeys(event.expired, "expired"),
+            }
             blob = event.blob
             return Index(
                 [
-                    ItemRow(number, "", "error" if number in failed else "ok", blob, offset, length)
+                    ItemRow(number, "", status.get(number, "ok"), blob, offset, length)
                     for number, offset, length in zip(event.numbers, event.offsets, event.lengths, strict=True)
                 ],
                 (blob,),
             )
+        case LinesAbandoned():
+            status_of_all = gone_as(event.reason)
+            return Index(
+                [
+                    ItemRow(number, "", status_of_all, "", 0, 0)
+                    for first, last in event.ranges
+                    for number in range(first, last + 1)
+                ]
+            )
+        case LineAnswered():
+            kept_as = event.late or ("direct" if event.ok else "direct_error")
+            return Index([ItemRow(event.number, "", kept_as, event.blob, 0, event.length)], (event.blob,))
+        case LineSettled():
+            return Index([ItemRow(event.number, "", "unanswered", event.blob, 0, event.length)], (event.blob,))
         case PartSettled():
             return Index(
                 [
@@ -353,9 +525,29 @@ def index(event: Event) -> Index:
             return NO_INDEX
 
 
+def _index_collected(event: LinesCollected) -> Index:
+    items: list[ItemRow] = []
+    offset = 0
+    names = event.names or [""] * len(event.lengths)
+    for number, (name, length) in enumerate(zip(names, event.lengths, strict=True), event.first):
+        items.append(ItemRow(number, name, "waiting", event.blob, offset, length))
+        offset += length
+    claims = [Claim(note.key, note.number, note.digest) for note in event.notes if note.key]
+    return Index(items, (event.blob,), claims)
+
+
 def weight(state: BatchState) -> int:
     """About how many bytes a state holds in memory."""
-    return 2_000 + len(state.settled) + 300 * len(state.chunks) + 1_500 * len(state.parts)
+    bitmaps = sum(len(bitmap.bits) for bitmap in (state.settled, state.cancelled, state.expired))
+    ranges = sum(len(due.ranges) for due in state.deadlines) + sum(len(part.left_out) for part in state.parts)
+    on_their_way = len(state.direct.lines) if state.direct else 0
+    things = 300 * len(state.chunks) + 1_500 * len(state.parts) + 500 * on_their_way
+    return 2_000 + bitmaps + 120 * ranges + things
+
+
+def gone_as(reason: str) -> Literal["cancelled", "expired"]:
+    """How that ends which was given up: by its deadline, or by somebody."""
+    return "expired" if reason == "deadline" else "cancelled"
 
 
 def overall(statuses: Sequence[str], cancel: str) -> str:

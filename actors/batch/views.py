@@ -6,7 +6,7 @@ goes on behind the last cursor it kept.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Literal
 
@@ -14,7 +14,16 @@ import msgspec
 
 from perdure.actors.batch.state import BatchState
 from perdure.actors.views import ENDED, Handle, View
-from perdure.events.batch import CancelBatch, PartSettled, ResubmitBatch, ResultsTaken, ResumeBatch
+from perdure.events.batch import (
+    CancelBatch,
+    LineAnswered,
+    LinesAbandoned,
+    LineSettled,
+    PartSettled,
+    ResubmitBatch,
+    ResultsTaken,
+    ResumeBatch,
+)
 from perdure.events.command import Command
 from perdure.events.errors import NotFound
 from perdure.events.event import Event
@@ -32,8 +41,8 @@ EVENTS_AT_A_TIME = 16
 LINES_PER_EVENT = 1 << 20
 """Cursors in order of arrival are `version * LINES_PER_EVENT + place`: an event settles fewer lines than that."""
 
-RESTED = {"cancelled": "batch_cancelled", "expired": "batch_expired"}
-"""What the error of a line is called that has none of its own, by how its batch came to rest."""
+GIVEN_UP = {"cancelled": "batch_cancelled", "expired": "batch_expired"}
+"""What the error of a line is called that was given up, or whose batch was before it had one of its own."""
 
 Order = Literal["arrival", "input"]
 
@@ -52,7 +61,7 @@ class BatchView(View[BatchSummary]):
     async def line(self, custom_id: str) -> Line:
         """One line, once it has an answer or an error. Raises `NotFound`, `Closed`."""
         while True:
-            item = await self._backing.log.item_named(self.id, custom_id)
+            item = await self._find(custom_id)
             if item is None:
                 raise NotFound(f"{self.id} has no line {custom_id!r}", id=custom_id)
             signal = self._backing.signal(self.id, item.number)
@@ -61,6 +70,15 @@ class BatchView(View[BatchSummary]):
                 return (await self._read([item], [0]))[0]
             self._backing.check_open()
             await signal.wait()
+
+    async def _find(self, custom_id: str) -> ItemRow | None:
+        """The row of a line by its name, or, of one without a name, by the batch's id and its number."""
+        item = await self._backing.log.item_named(self.id, custom_id)
+        number = custom_id.removeprefix(f"{self.id}-")
+        if item is None and number != custom_id and number.isascii() and number.isdigit():
+            found = await self._backing.log.items_by_number(self.id, [int(number)])
+            item = next((row for row in found.values() if not row.name), None)
+        return item
 
     @asynccontextmanager
     async def _open_results(self, after: int, order: Order) -> AsyncGenerator[AsyncIterator[Line]]:
@@ -152,20 +170,26 @@ class BatchView(View[BatchSummary]):
         """The lines of some rows, in one hop for all their bytes."""
         provider = self._backing.providers[self.provider]
         endpoint = self._row.standing.group.partition(" ")[0]
-        settled = [item for item in items if item.status != "waiting"]
+        live = self._backing.live.get(self.provider)
+        settled = [item for item in items if _has_text(item)]
         texts = iter(await self._backing.blobs.read_many([(item.blob, item.offset, item.length) for item in settled]))
         lines: list[Line] = []
         for item, cursor in zip(items, cursors, strict=True):
             outcome: Answer | LineError
             if item.status == "waiting":
-                code = RESTED.get(self.status, "batch_uncertain")
+                code = GIVEN_UP.get(self.status, "batch_uncertain")
                 outcome = LineError(code, f"the batch came to rest as {self.status} without this line")
+            elif item.status in GIVEN_UP:
+                outcome = LineError(GIVEN_UP[item.status], f"the line was {item.status} before it had an answer")
             elif item.status == "unanswered":
                 outcome = msgspec.json.decode(next(texts), type=LineError)
+            elif item.status in ("direct", "direct_error") and live is not None:
+                outcome = live.read(endpoint, next(texts))
             else:
                 outcome = provider.answer(endpoint, next(texts))
             answer, error = (outcome, None) if isinstance(outcome, Answer) else (None, outcome)
-            lines.append(Line(item.number, item.name, answer is not None, answer, error, cursor))
+            name = item.name or f"{self.id}-{item.number}"
+            lines.append(Line(item.number, name, answer is not None, answer, error, cursor))
         return lines
 
     async def _value(self) -> BatchSummary:
@@ -211,15 +235,28 @@ def _bounded(items: Sequence[ItemRow]) -> Sequence[ItemRow]:
     return items
 
 
+def _has_text(item: ItemRow) -> bool:
+    """Whether what a line says lies in its bytes."""
+    return item.status != "waiting" and item.status not in GIVEN_UP
+
+
 def _settled_by(event: Event) -> Sequence[int]:
-    """The lines that an event gave an answer or an error."""
-    if isinstance(event, ResultsTaken):
-        return event.numbers
-    if isinstance(event, PartSettled):
-        return [
-            number
-            for settlement in event.settlements
-            for first, last in settlement.ranges
-            for number in range(first, last + 1)
-        ]
-    return ()
+    """The lines that an event gave an answer or an error. What comes for an abandoned line is neither."""
+    match event:
+        case ResultsTaken():
+            late = {*event.cancelled, *event.expired}
+            return [number for number in event.numbers if number not in late] if late else event.numbers
+        case PartSettled():
+            return _numbers(ranges for settlement in event.settlements for ranges in settlement.ranges)
+        case LinesAbandoned():
+            return _numbers(event.ranges)
+        case LineAnswered():
+            return () if event.late else (event.number,)
+        case LineSettled():
+            return (event.number,)
+        case _:
+            return ()
+
+
+def _numbers(ranges: Iterable[tuple[int, int]]) -> Sequence[int]:
+    return [number for first, last in ranges for number in range(first, last + 1)]

@@ -17,10 +17,12 @@ from perdure.events import provider_file as file_module
 from perdure.events import purchase as purchase_module
 from perdure.events.batch import (
     CancelBatch,
+    CancelLines,
     CloseBatch,
     CollectLines,
     DiscardBatch,
     FileBlocked,
+    LineNote,
     OpenBatch,
     Part,
     Problem,
@@ -84,6 +86,10 @@ _FIELDS: Final[Mapping[str, SearchStrategy[Any]]] = {
     "ranges": st.lists(st.tuples(small, small), max_size=2),
     "owner_kind": st.just("batch"),
     "tags": st.just({}),
+    "notes": st.lists(st.builds(LineNote, small, key=st.sampled_from(["", "k"]), deadline_at=times), max_size=2),
+    "late": st.sampled_from(["", "cancelled", "expired"]),
+    "until": times,
+    "minimum": st.sampled_from([0, 3]),
     "own": st.dictionaries(small, st.just((0, 1)), max_size=2),
     "at": times,
     "retry_at": times,
@@ -109,7 +115,7 @@ def struct(kind: type[Any], **fixed: SearchStrategy[Any]) -> SearchStrategy[Any]
     for field in msgspec.structs.fields(kind):
         if field.name in fixed:
             fields[field.name] = fixed[field.name]
-        elif field.name in _FIELDS and "Sealed" not in str(field.type):
+        elif field.name in _FIELDS and "Sealed" not in str(field.type) and (field.name, field.type) != ("status", int):
             fields[field.name] = _FIELDS[field.name]
         else:
             fields[field.name] = _by_type(field.type)
@@ -145,8 +151,13 @@ def _in_step(kind: type[Any], *names: str) -> SearchStrategy[Any]:
 
 
 def _collect(first: int, count: int) -> CollectLines:
+    """A run of lines, each second one with a deadline and a key."""
     names = [f"r-{number}" for number in range(first, first + count)]
-    return CollectLines(first=first, blob=_BLOB, names=names, lengths=[10] * count)
+    notes = [
+        LineNote(number, key=f"k-{number}", deadline_at=EPOCH_US + (1 + number % 4) * 3_600 * SECOND_US)
+        for number in range(first, first + count, 2)
+    ]
+    return CollectLines(first=first, blob=_BLOB, names=names, lengths=[10] * count, notes=notes)
 
 
 def _command(kind: type[Command]) -> SearchStrategy[Command]:
@@ -174,6 +185,8 @@ ASKED_BY_PEOPLE: Final[Mapping[str, Sequence[Command]]] = {
         _collect(0, 2),
         _collect(2, 2),
         CancelBatch(),
+        CancelLines([1]),
+        CancelLines([0, 3], "deadline"),
         CloseBatch(),
         ResubmitBatch(),
         DiscardBatch("bad"),
@@ -185,7 +198,7 @@ ASKED_BY_PEOPLE: Final[Mapping[str, Sequence[Command]]] = {
 
 
 RESUMING: Final[Mapping[str, Sequence[Command]]] = {
-    "batch": [ResumeBatch(), CancelBatch()],
+    "batch": [ResumeBatch(), CancelBatch(), CancelLines([0])],
     "provider_file": [ResumeUpload(), WithdrawUpload()],
 }
 """What people say when something is blocked."""

@@ -79,8 +79,10 @@ def collect(first: int = 0, count: int = LINES, length: int = 10, blob: str = BL
     return CollectLines(first=first, blob=blob, names=names, lengths=[length] * count)
 
 
-def closed(count: int = LINES, *parts: Part) -> BatchClosed:
-    """The window is closed; one part unless others are given."""
+def closed(count: int = LINES, *parts: Part, direct: bool = False) -> BatchClosed:
+    """The window is closed; one part unless others are given, or its lines go live."""
+    if direct:
+        return BatchClosed(lines=count, parts=(), direct=True)
     return BatchClosed(lines=count, parts=parts or (Part(0, count - 1, 10 * count),))
 
 

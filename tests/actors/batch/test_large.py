@@ -29,7 +29,7 @@ async def test_w12_w22_w78_a_hundred_thousand_lines_over_two_parts(tmp_path: Pat
         assert (summary.lines, summary.ok, summary.failed) == (LINES, LINES, 0)
         state = await handle.state()
         runs = LINES // collecting.RUN_LINES
-        assert (len(state.parts), len(state.chunks), len(state.settled)) == (PARTS, runs, LINES // 8)
+        assert (len(state.parts), len(state.chunks), len(state.settled.bits)) == (PARTS, runs, LINES // 8)
         assert Batches.unwired().weight(state) < 64_000
         longest = 0
         count = 0

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, SearchStrategy
 
 from perdure.actors.batch import asks
+from perdure.actors.batch.direct import asks as live_asks
 from perdure.actors.batch.effects import Batches
 from perdure.actors.batch.state import BatchState
 from perdure.actors.kind import Effect, Kind
@@ -28,6 +29,8 @@ from perdure.events.batch import (
     CancelBatch,
     CloseBatch,
     EndPart,
+    ExpireLines,
+    FailLine,
     FileBlocked,
     FileFailed,
     FileStored,
@@ -35,9 +38,11 @@ from perdure.events.batch import (
     NoteDuplicateCancelled,
     NoteFileAsked,
     NoteFileResumed,
+    NoteLineAnswered,
     NotePolled,
     NoteSubmitted,
     NoteTrouble,
+    SettleLine,
     SettlePart,
     TakeResults,
 )
@@ -53,6 +58,7 @@ from perdure.events.purchase import (
     NoteDuplicate,
     RefusePurchase,
 )
+from perdure.store.records import ItemRow
 from tests.actors.batch import given as cases
 from tests.actors.batch.drawing import ASKED_BY_PEOPLE, KIND_EVENTS, RESUMING, commands, event_of, events_for
 from tests.actors.provider_file import test_state as file_cases
@@ -64,6 +70,10 @@ STARTS: Final[dict[str, Sequence[Sequence[Event]]]] = {
     "batch": [
         (),
         (cases.opened(max_lines=2),),
+        (cases.opened(max_lines=4, close_at=cases.AT + 3_600_000_000, minimum=3),),
+        (cases.opened(direct=True),),
+        (cases.opened(on_uncertain="resubmit", direct=True), cases.collected(0, 2), cases.collected(2, 2)),
+        (cases.opened(direct=True), cases.collected(0, 4), cases.closed(4, direct=True)),
         (cases.opened(max_lines=2, on_uncertain="resubmit"), cases.collected(0, 2), cases.collected(2, 2)),
         *cases.PHASES.values(),
     ],
@@ -82,7 +92,8 @@ class Run:
         self.stored: list[bytes] = []
         self.at = cases.AT
         self.produced: set[type[Event]] = set()
-        self.settled: set[int] = set()
+        self.items: dict[int, str] = {}
+        self.late: set[int] = set()
 
     def take(self, events: Sequence[Event]) -> None:
         """What a commit does: the events are stored as bytes and folded."""
@@ -90,9 +101,19 @@ class Run:
             self.stored.append(self.kind.codec.encode(event, self.at).payload)
             self.fold.evolve(self.live, event)
             for item in self.kind.index(event).items:
-                if item.status != "waiting":
-                    assert item.number not in self.settled, f"line {item.number} settled twice"
-                    self.settled.add(item.number)
+                self.settle(item)
+
+    def settle(self, item: ItemRow) -> None:
+        """A line settles once. To one that was abandoned an answer may come, once, and it stays abandoned."""
+        before = self.items.get(item.number, "waiting")
+        if item.status == "waiting":
+            return
+        late = before in ("cancelled", "expired") and item.status == before and bool(item.blob)
+        assert before == "waiting" or late, f"line {item.number} settled twice: {before}, {item.status}"
+        assert not (late and item.number in self.late), f"a second answer to line {item.number} was taken"
+        self.items[item.number] = item.status
+        if late:
+            self.late.add(item.number)
 
     def tell(self, command: Command) -> None:
         """What the runtime does with a command, reports of effects that nobody asked for included."""
@@ -135,20 +156,33 @@ class Run:
         assert owed <= {effect.ordinal for effect in asked if isinstance(effect, PurchaseEffect) and effect.intended}
         assert not (owed and row.terminal)
         if isinstance(state, BatchState):
-            _check_counts(state, self.settled)
+            _check_counts(state, self.items)
 
 
 def _owed(state: BatchState | FileState) -> set[int]:
-    purchases = [part.purchase for part in state.parts] if isinstance(state, BatchState) else [state.purchase]
+    if isinstance(state, FileState):
+        purchases = [state.purchase]
+    elif state.direct is not None:
+        purchases = [line.purchase for line in state.direct.lines]
+    else:
+        purchases = [part.purchase for part in state.parts]
     return {purchase.ordinal for purchase in purchases if purchase.owed}
 
 
-def _check_counts(state: BatchState, settled: set[int]) -> None:
-    marked = {number for number in range(state.lines if state.settled else 0) if state.is_settled(number)}
-    assert marked == settled
-    assert state.ok + state.failed == len(settled)
+def _check_counts(state: BatchState, items: Mapping[int, str]) -> None:
+    marked = {number for number in range(state.lines) if state.is_settled(number)}
+    assert marked == set(items)
+    given_up = [number for number, status in items.items() if status in ("cancelled", "expired")]
+    assert state.ok == sum(status in ("ok", "direct") for status in items.values())
+    assert state.ok + state.failed == len(items)
+    assert state.abandoned == len(given_up)
+    assert all(state.awaits_answer(number) in ("", items[number]) for number in given_up)
+    assert not any(state.awaits_answer(number) for number in items.keys() - given_up)
+    if state.deadlines:
+        assert not state.is_settled(state.deadlines[0].ranges[0][0])
+    assert [due.at for due in state.deadlines] == sorted({due.at for due in state.deadlines})
     if state.phase == "finished":
-        assert len(settled) == state.lines
+        assert len(items) == state.lines
 
 
 def digest(state: Any) -> bytes:
@@ -196,6 +230,16 @@ def reports_of(effect: Effect) -> SearchStrategy[list[Command]]:
             return st.just(said(CloseBatch()))
         case asks.ReachDeadline():
             return st.just(said(CancelBatch("deadline")))
+        case asks.ReachLineDeadline(until=until, part=part):
+            return st.just(said(ExpireLines(until))) | st.just(said(EndPart(part, "completed", "c", "m", ("out",))))
+        case live_asks.AskLive(ordinal=number, attempt=attempt):
+            fail = st.just(said(FailLine(number, "blob_lost", "gone")))
+            answered = st.builds(
+                NoteLineAnswered, st.just(number), st.just(attempt), st.just(cases.BLOB), st.just(9), st.booleans()
+            )
+            return fail | purchase_reports(effect, answered)
+        case live_asks.WriteError(number=number):
+            return st.just(said(SettleLine(number, cases.BLOB, 9)))
         case asks.AskForFile(part=part):
             news: list[Command] = [
                 FileStored(part, f"f-{part}"),

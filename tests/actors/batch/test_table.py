@@ -85,8 +85,9 @@ TABLE: Final[Mapping[str, Mapping[str, str]]] = {
         "else": "nothing",
     },
     "CollectLines": {
+        "new": "Rejected",
         "collecting": "LinesCollected",
-        "else": "Rejected",
+        "else": "WindowClosed",
     },
     "CloseBatch": {
         "new": "Rejected",
