@@ -174,4 +174,4 @@ class _Given(Struct, frozen=True):
 
 
 async def _find_nothing(fetch: Fetch, since: int) -> Sequence[_Given]:
-    raise NotImplementedError("a live request cannot be looked up: `can_find` is False")
+    raise RuntimeError("a live request cannot be looked up: `can_find` is False")
