@@ -1,178 +1,173 @@
-"""Requests a second of our ASGI server and of uvicorn, with the same Starlette application, in turns.
+"""Our ASGI server beside uvicorn and hypercorn's trio worker, with the same Starlette application, in turns.
 
-Each server is a process of its own on one core, the client (raw sockets, 64 connections, one request in flight on each)
-is this process on another. uvicorn runs on asyncio with h11, the parser that we use too, and without an access log. The
-CPU figure is the server process's own time, user and system, divided by the requests it answered.
+    python -m benchmarks.asgi_server [--rounds 7] [json events websocket upload torture]
+
+Each server is a process on one core, the load (plain sockets, one loop) is this process on another; its own share of a
+core is printed, for a load that is busy all the time measures itself. CPU is the server process's own, user and system.
+uvicorn runs as it installs without compiled parts (asyncio, h11, wsproto); where httptools is installed, that is a
+fourth server under its own name.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import selectors
-import socket
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Generator
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
+from benchmarks._asgi_load import (
+    Turn,
+    events_flat_out,
+    events_paced,
+    json_requests,
+    upload,
+    websocket_echoes,
+)
+from benchmarks._asgi_process import Process, running
+from benchmarks._asgi_site import PERDURE, UVICORN, installed
+from benchmarks._asgi_torture import RUDE, STOPPED, torture_all
 
-CONNECTIONS = 64
-ROUNDS = 7
-ROUND_S = 2.0
-WARM_UP_S = 0.5
-REQUEST = b"GET /operations/op_1 HTTP/1.1\r\nHost: bench\r\nAccept: */*\r\nUser-Agent: bench\r\n\r\n"
-BODY_END = b'"n":12}'
-SERVERS = ("perdure", "uvicorn")
-
-
-class Round(NamedTuple):
-    """One server's turn."""
-
-    requests_per_s: float
-    cpu_us_per_request: float
-
-
-async def _operation(request: Request) -> JSONResponse:
-    return JSONResponse({"id": request.path_params["id"], "status": "running", "n": 12})
+JSON_CONNECTIONS = 64
+WEBSOCKETS = 32
+LISTENERS = 500
+EVENTS_PER_S = 8.0
+UPLOAD_BYTES = 1 << 30
+TURN_S = 2.0
 
 
-def _serve(name: str) -> None:
-    """Run one of the servers until killed; its port goes to standard output first."""
-    app = Starlette(routes=[Route("/operations/{id}", _operation)])
-    if name == "perdure":
-        import trio
+class Uploaded(NamedTuple):
+    """A gigabyte taken by a fresh process: how fast, and what it held before and at most."""
 
-        from perdure.adapters.server import serve
+    turn: Turn
+    base_mib: float
+    peak_mib: float
 
-        async def main() -> None:
-            async with trio.open_nursery() as nursery:
-                print((await nursery.start(partial(serve, app))).port, flush=True)
 
-        trio.run(main)
-    else:
-        import uvicorn
-
-        # With the protocol named: asyncio switches Nagle's algorithm off only on sockets that know they are TCP.
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(256)
-        print(listener.getsockname()[1], flush=True)
-        config = uvicorn.Config(app, http="h11", loop="asyncio", log_level="warning", access_log=False)
-        uvicorn.Server(config).run(sockets=[listener])
+def _server_core() -> int | None:
+    """The core for servers, once this process has moved to another; None where there is but one."""
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[0] if len(cores) > 1 else None
 
 
 @contextmanager
-def _running(name: str, core: int | None) -> Generator[tuple[int, int]]:
-    """A server process; its process id and its port."""
-    command = [sys.executable, "-m", "benchmarks.asgi_server", "--serve", name]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
-    try:
-        if core is not None:
-            os.sched_setaffinity(process.pid, {core})
-        assert process.stdout is not None
-        yield process.pid, int(process.stdout.readline())
-    finally:
-        process.kill()
-        process.communicate()
+def _all_running(core: int | None) -> Generator[list[Process]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(running(name, core=core)) for name in installed()]
 
 
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _print_turns(title: str, unit: str, turns: dict[str, list[Turn]]) -> None:
+    """Medians, and our rate as a ratio of each other's in the same round."""
+    print(f"\n{title}, medians of {len(turns[PERDURE])} turns")
+    for name, each in turns.items():
+        rate, cpu_us, share = (statistics.median(column) for column in zip(*each, strict=True))
+        ratios = sorted(ours.per_s / theirs.per_s for ours, theirs in zip(turns[PERDURE], each, strict=True))
+        beside = f"; ours is {_spread(ratios, '.2f')} of it" if name != PERDURE else ""
+        print(f"{name:>18}: {rate:7,.0f} {unit}/s, {cpu_us:5.0f} µs of CPU each (load {share:.0%}){beside}")
 
 
-class _Load:
-    """64 connections to one server, kept over all of its turns."""
-
-    def __init__(self, pid: int, port: int) -> None:
-        self._pid = pid
-        self._selector = selectors.DefaultSelector()
-        for _ in range(CONNECTIONS):
-            connection = socket.create_connection(("127.0.0.1", port))
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._selector.register(connection, selectors.EVENT_READ)
-
-    def run(self, duration_s: float) -> Round:
-        """Keep one request in flight on each connection for this long, then let the last ones be answered."""
-        began_at, cpu_before_s, answered = time.perf_counter(), _cpu_s(self._pid), 0
-        connections = [key.fileobj for key in self._selector.get_map().values()]
-        for connection in connections:
-            assert isinstance(connection, socket.socket)
-            connection.sendall(REQUEST)
-        in_flight = len(connections)
-        while in_flight:
-            ready = self._selector.select(timeout=5)
-            if not ready:
-                raise TimeoutError(f"{in_flight} requests were not answered in 5 s")
-            more = time.perf_counter() - began_at < duration_s
-            for key, _ in ready:
-                connection = key.fileobj
-                assert isinstance(connection, socket.socket)
-                data = connection.recv(65536)
-                if not data:
-                    raise ConnectionError("the server closed a connection")
-                if not data.endswith(BODY_END):
-                    continue
-                answered += 1
-                if more:
-                    connection.sendall(REQUEST)
-                else:
-                    in_flight -= 1
-        elapsed_s = time.perf_counter() - began_at
-        return Round(answered / elapsed_s, (_cpu_s(self._pid) - cpu_before_s) / answered * 1e6)
-
-    def close(self) -> None:
-        for key in list(self._selector.get_map().values()):
-            connection = key.fileobj
-            assert isinstance(connection, socket.socket)
-            connection.close()
-        self._selector.close()
+def _spread(values: Sequence[float], form: str) -> str:
+    ordered = sorted(values)
+    return f"{statistics.median(ordered):{form}} ({ordered[0]:{form}} to {ordered[-1]:{form}})"
 
 
-def _measure() -> None:
-    cores = sorted(os.sched_getaffinity(0))
-    server_core = cores[0] if len(cores) > 1 else None
-    if len(cores) > 1:
-        os.sched_setaffinity(0, {cores[1]})
-    results: dict[str, list[Round]] = {name: [] for name in SERVERS}
-    with _running(SERVERS[0], server_core) as first, _running(SERVERS[1], server_core) as second:
-        loads = dict(zip(SERVERS, (_Load(*first), _Load(*second)), strict=True))
-        for load in loads.values():
-            load.run(WARM_UP_S)
-        for _ in range(ROUNDS):
-            for name, load in loads.items():
-                results[name].append(load.run(ROUND_S))
-        for load in loads.values():
-            load.close()
-    print(f"JSON by Starlette, {CONNECTIONS} connections, medians of {ROUNDS} turns of {ROUND_S:g} s")
-    for name, rounds in results.items():
-        rate = statistics.median(each.requests_per_s for each in rounds)
-        cpu = statistics.median(each.cpu_us_per_request for each in rounds)
-        print(f"{name:>8}: {rate:7,.0f} requests/s, {cpu:4.0f} µs of CPU a request")
-    pairs = zip(results["perdure"], results["uvicorn"], strict=True)
-    ratios = sorted(ours.requests_per_s / theirs.requests_per_s for ours, theirs in pairs)
-    print(f"   ratio: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) of uvicorn's requests/s")
+def _compare(title: str, unit: str, rounds: int, core: int | None, load: Callable[[Process], Turn]) -> None:
+    """The same load on each server in turn, the first turn thrown away."""
+    turns: dict[str, list[Turn]] = {name: [] for name in installed()}
+    with _all_running(core) as processes:
+        for number in range(rounds + 1):
+            for process in processes:
+                turn = load(process)
+                if number:
+                    turns[process.name].append(turn)
+    _print_turns(title, unit, turns)
+
+
+def _json(rounds: int, core: int | None) -> None:
+    def load(process: Process) -> Turn:
+        return json_requests(process, connections=JSON_CONNECTIONS, duration_s=TURN_S)
+
+    _compare(f"JSON, {JSON_CONNECTIONS} connections", "requests", rounds, core, load)
+
+
+def _websocket(rounds: int, core: int | None) -> None:
+    def load(process: Process) -> Turn:
+        return websocket_echoes(process, connections=WEBSOCKETS, duration_s=TURN_S)
+
+    _compare(f"WebSocket, {WEBSOCKETS} connections", "echoes", rounds, core, load)
+
+
+def _events(rounds: int, core: int | None) -> None:
+    def load(process: Process) -> Turn:
+        return events_flat_out(process, listeners=LISTENERS, duration_s=TURN_S)
+
+    _compare(f"Server-sent events to {LISTENERS}, flat out", "deliveries", rounds, core, load)
+    p50_ms: dict[str, list[float]] = {name: [] for name in installed()}
+    p99_ms: dict[str, list[float]] = {name: [] for name in installed()}
+    with _all_running(core) as processes:
+        for _ in range(rounds):
+            for process in processes:
+                spread = events_paced(process, listeners=LISTENERS, events_per_s=EVENTS_PER_S, duration_s=TURN_S)
+                p50_ms[process.name].append(spread.p50_ms)
+                p99_ms[process.name].append(spread.p99_ms)
+    print(f"\nServer-sent events to {LISTENERS}, {EVENTS_PER_S * LISTENERS:,.0f} deliveries/s asked: time to arrive")
+    for name in p50_ms:
+        print(f"{name:>18}: p50 {_spread(p50_ms[name], '.0f')} ms, p99 {_spread(p99_ms[name], '.0f')} ms")
+
+
+def _upload(rounds: int, core: int | None) -> None:
+    uploads: dict[str, list[Uploaded]] = {name: [] for name in installed()}
+    for _ in range(rounds):
+        for name in installed():
+            with running(name, core=core) as process:
+                json_requests(process, connections=1, duration_s=0.1)  # so that all is imported that a request needs
+                base_mib = process.resident_mib()
+                turn = upload(process, size_bytes=UPLOAD_BYTES)
+                uploads[name].append(Uploaded(turn, base_mib, process.peak_mib()))
+    _print_turns("Upload of 1 GiB", "MiB", {name: [each.turn for each in found] for name, found in uploads.items()})
+    theirs_mib = statistics.median(each.peak_mib for each in uploads[UVICORN])
+    for name, found in uploads.items():
+        peak_mib = statistics.median(each.peak_mib for each in found)
+        base_mib = statistics.median(each.base_mib for each in found)
+        print(
+            f"{name:>18}: {peak_mib:.1f} MiB at most ({peak_mib / theirs_mib:.2f} of {UVICORN}), "
+            f"{base_mib:.1f} before, so {peak_mib - base_mib:.1f} for the upload"
+        )
+
+
+def _torture(rounds: int, core: int | None) -> None:
+    print("\nTorture: 20 clients of a kind, each kind at a fresh process, all kinds at once; limits as they come")
+    outcomes = {name: torture_all(name) for name in installed()}
+    for number, rude in enumerate((*RUDE, STOPPED)):
+        print(rude.title)
+        for name, found in outcomes.items():
+            print(f"{name:>18}: {found[number]}")
+
+
+PARTS: dict[str, Callable[[int, int | None], None]] = {
+    "json": _json,
+    "events": _events,
+    "websocket": _websocket,
+    "upload": _upload,
+    "torture": _torture,
+}
 
 
 def main() -> None:
-    """Measure, or with `--serve` be one of the servers."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--serve", choices=SERVERS, help="used by the script itself")
-    name: str | None = parser.parse_args().serve
-    if name is None:
-        _measure()
-    else:
-        _serve(name)
+    """Measure all parts, or those named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each server (default: 5)")
+    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
+    arguments = parser.parse_args()
+    wanted: list[str] = arguments.parts or list(PARTS)
+    if unknown := set(wanted) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    core = _server_core()
+    if core is not None:
+        os.sched_setaffinity(0, os.sched_getaffinity(0) - {core})
+    for part in wanted:
+        PARTS[part](arguments.rounds, core)
 
 
 if __name__ == "__main__":
