@@ -39,7 +39,7 @@ class World:
 
     def fail(self, when: When, error: FetchError, *, times: int = 1) -> None:
         """Has the next `times` calls fail."""
-        self.failures.extend([(when, error)] * times)
+        self.failures.extend((when, error) for _ in range(times))
 
 
 class MemoryNetwork:
