@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, field
 
+Ranges = Sequence[tuple[int, int]]
+"""Ascending numbers as ranges with both ends included."""
+
 
 class Bitmap(Struct):
     """Numbers from 0 on. It grows to the highest that was added."""
@@ -62,6 +65,11 @@ def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
     return ranges
 
 
-def size_of(ranges: Sequence[tuple[int, int]]) -> int:
+def size_of(ranges: Ranges) -> int:
     """How many numbers lie in ranges that do not overlap."""
     return sum(last - first + 1 for first, last in ranges)
+
+
+def within(ranges: Ranges, first: int, last: int) -> Ranges:
+    """What of `ranges` lies between `first` and `last`, both included."""
+    return [(max(low, first), min(high, last)) for low, high in ranges if low <= last and high >= first]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from perdure.actors.batch.bitmap import runs, size_of
+from perdure.actors.batch.bitmap import Ranges, runs, size_of, within
 from perdure.actors.batch.direct import decide as direct
 from perdure.actors.batch.state import (
     BatchState,
@@ -307,10 +307,10 @@ def _abandon(state: BatchState, numbers: Iterable[int], reason: str) -> Sequence
     return (abandoned, *_end_unsent(left, reason))
 
 
-def _covers(state: BatchState, part: PartState, ranges: Sequence[tuple[int, int]]) -> bool:
+def _covers(state: BatchState, part: PartState, ranges: Ranges) -> bool:
     """Whether `ranges`, which are open lines, are all that a part has left."""
     first, last = part.part.first, part.part.last
-    inside = [(max(first, low), min(last, high)) for low, high in ranges if low <= last and high >= first]
+    inside = within(ranges, first, last)
     return bool(inside) and size_of(inside) == state.open_in(first, last)
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 import msgspec
 import trio
 
-from perdure.actors.batch import asks
+from perdure.actors.batch import asks, rows
 from perdure.actors.batch import state as pure
 from perdure.actors.batch.asks import (
     FILE_ID,
@@ -22,10 +22,11 @@ from perdure.actors.batch.asks import (
     ReachLineDeadline,
     ResumeFile,
 )
+from perdure.actors.batch.bitmap import within
 from perdure.actors.batch.decide import decide
 from perdure.actors.batch.direct.asks import AskLive, WriteError
 from perdure.actors.batch.direct.effects import DirectLines
-from perdure.actors.batch.input_file import number_of, within, without
+from perdure.actors.batch.input_file import number_of, without
 from perdure.actors.batch.ports import BatchProvider, Blobs, ProviderBatch
 from perdure.actors.batch.state import CODEC, FOLD, KIND, BatchState
 from perdure.actors.fetch import CredentialMissing, Fetch, FetchError, Network, Refused
@@ -126,15 +127,15 @@ class Batches:
 
     def row(self, state: BatchState) -> Row:
         """See `Kind`."""
-        return pure.row(state)
+        return rows.row(state)
 
     def index(self, event: Event) -> Index:
         """See `Kind`."""
-        return pure.index(event)
+        return rows.index(event)
 
     def weight(self, state: BatchState) -> int:
         """See `Kind`."""
-        return pure.weight(state)
+        return rows.weight(state)
 
     async def perform(self, effect: Effect, port: Port) -> Again | None:
         """See `Kind`."""

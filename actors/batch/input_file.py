@@ -7,13 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-Ranges = Sequence[tuple[int, int]]
-"""Numbers of lines, ascending, both ends included."""
-
-
-def within(ranges: Ranges, first: int, last: int) -> Ranges:
-    """Those of `ranges` that touch the lines `first` to `last`."""
-    return [(low, high) for low, high in ranges if low <= last and high >= first]
+from perdure.actors.batch.bitmap import Ranges
 
 
 def without(data: bytes, first: int, left_out: Ranges) -> bytes:

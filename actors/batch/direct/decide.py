@@ -24,15 +24,13 @@ from perdure.events.batch import (
     SettleLine,
 )
 from perdure.events.command import Command, Orphan
-from perdure.events.errors import Rejected
+from perdure.events.errors import Rejected, Superseded
 from perdure.events.event import Event
 from perdure.events.purchase import (
     DoubtPurchase,
     DuplicatePurchase,
     IntendPurchase,
     LosePurchase,
-    MissPurchase,
-    NoteDuplicate,
     PurchaseLost,
     PurchaseResubmitted,
     PurchaseResumed,
@@ -40,7 +38,8 @@ from perdure.events.purchase import (
 )
 from perdure.events.sealed import plain
 
-PURCHASE_REPORTS = (IntendPurchase, DoubtPurchase, RefusePurchase, MissPurchase, LosePurchase, NoteDuplicate)
+PURCHASE_REPORTS = (IntendPurchase, DoubtPurchase, RefusePurchase, LosePurchase)
+"""What is reported of a line's purchase: never that it is surely absent, for there is no list to look at."""
 
 UNCERTAIN_TEXT = "whether the provider took this line cannot be told"
 
@@ -65,7 +64,7 @@ def decide(state: BatchState, command: Command, at: int) -> Sequence[Event]:
                 return ()
             return (LineFailed(number=number, code=report.code, message=plain(report.message)),)
         case IntendPurchase() if line is None:
-            raise Rejected(f"line {number} of {state.actor} is not to be sent", field="ordinal", value=number)
+            raise Superseded(f"line {number} of {state.actor} has ended: nothing may be sent", field="ordinal")
         case _:
             return () if line is None else _purchase(state, line, report, at)
 
@@ -147,7 +146,7 @@ def _purchase(state: BatchState, line: DirectLine, command: Command, at: int) ->
             status=command.status,
         )
         return (failed,) if wanted else (failed, *finish(state, over=number))
-    if not events or not isinstance(command, (RefusePurchase, MissPurchase)):
+    if not events or not isinstance(command, RefusePurchase):
         return events
     if not wanted:
         return (*events, *finish(state, over=number))

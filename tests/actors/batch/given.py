@@ -20,7 +20,12 @@ from perdure.events.batch import (
     FileReady,
     FileResumeAsked,
     FileTroubled,
+    LineAnswered,
+    LineFailed,
+    LineNote,
+    LinesAbandoned,
     LinesCollected,
+    NoteLineAnswered,
     NotePolled,
     NoteSubmitted,
     OpenBatch,
@@ -67,16 +72,18 @@ def open_batch(**changes: Any) -> OpenBatch:
     return OpenBatch(**{**_OPENED, **changes})
 
 
-def collected(first: int = 0, count: int = LINES, length: int = 10) -> LinesCollected:
+def collected(first: int = 0, count: int = LINES, length: int = 10, notes: Sequence[LineNote] = ()) -> LinesCollected:
     """A run of lines."""
     names = [f"r-{number}" for number in range(first, first + count)]
-    return LinesCollected(first=first, blob=BLOB, names=names, lengths=[length] * count)
+    return LinesCollected(first=first, blob=BLOB, names=names, lengths=[length] * count, notes=notes)
 
 
-def collect(first: int = 0, count: int = LINES, length: int = 10, blob: str = BLOB) -> CollectLines:
+def collect(
+    first: int = 0, count: int = LINES, length: int = 10, blob: str = BLOB, notes: Sequence[LineNote] = ()
+) -> CollectLines:
     """The command that adds a run of lines."""
     names = [f"r-{number}" for number in range(first, first + count)]
-    return CollectLines(first=first, blob=blob, names=names, lengths=[length] * count)
+    return CollectLines(first=first, blob=blob, names=names, lengths=[length] * count, notes=notes)
 
 
 def closed(count: int = LINES, *parts: Part, direct: bool = False) -> BatchClosed:
@@ -152,6 +159,21 @@ def settled(*ranges: tuple[int, int]) -> PartSettled:
     return PartSettled(part=0, settlements=[Settlement("c", ranges, BLOB, 0, 5)] if ranges else [])
 
 
+def abandoned(*ranges: tuple[int, int], reason: str = "caller") -> LinesAbandoned:
+    """Nobody waits for these lines any more."""
+    return LinesAbandoned(ranges=ranges, reason=reason)
+
+
+def answer(number: int, *, attempt: int = 1, ok: bool = True) -> NoteLineAnswered:
+    """The report of an answer to a line that went live."""
+    return NoteLineAnswered(number=number, attempt=attempt, blob=BLOB, length=9, ok=ok)
+
+
+def answered(number: int, *, ok: bool = True, late: str = "") -> LineAnswered:
+    """A line that went live has an answer."""
+    return LineAnswered(number=number, attempt=1, blob=BLOB, length=9, ok=ok, late=late)
+
+
 def polled(status: str = "processing", completed: int = 0, failed: int = 0, total: int = LINES) -> NotePolled:
     """The report of a poll."""
     return NotePolled(part=0, status=status, total=total, completed=completed, failed=failed)
@@ -183,6 +205,11 @@ FINISHED: Final[Sequence[Event]] = (
 )
 CANCELLING: Final[Sequence[Event]] = (*SUBMITTED, CancelRequested(reason="caller", at=AT))
 
+DIRECT: Final[Sequence[Event]] = (*COLLECTING, closed(direct=True))
+DIRECT_INTENDED: Final[Sequence[Event]] = (*DIRECT, intended())
+DIRECT_DOUBTFUL: Final[Sequence[Event]] = (*DIRECT_INTENDED, PurchaseUncertain(ordinal=0, attempt=1, reason="cut"))
+DIRECT_FAILED: Final[Sequence[Event]] = (*DIRECT_INTENDED, LineFailed(number=0, code="invalid_request"))
+
 PHASES: Final[Mapping[str, Sequence[Event]]] = {
     "new": (),
     "collecting": COLLECTING,
@@ -200,6 +227,12 @@ PHASES: Final[Mapping[str, Sequence[Event]]] = {
     "cancelling": CANCELLING,
     "ended": ENDED,
     "finished": FINISHED,
+    "nobody waits": (*SUBMITTED, abandoned((0, 3))),
+    "direct": DIRECT,
+    "direct intended": DIRECT_INTENDED,
+    "direct doubtful": DIRECT_DOUBTFUL,
+    "direct failed": DIRECT_FAILED,
+    "direct owing to nobody": (*DIRECT_INTENDED, abandoned((0, 3))),
 }
 
 

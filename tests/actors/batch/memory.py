@@ -77,6 +77,10 @@ class World:
         """What the provider does to the result lines before it hands them out."""
         self.failures: dict[str, list[tuple[str, Exception]]] = {}
         self.asked: Counter[str] = Counter()
+        self.refuses_live: set[str] = set()
+        """What is asked live and gets a body without an answer."""
+        self.gates: dict[str, trio.Event] = {}
+        """Routes whose calls wait, once they are on the wire, until somebody opens them."""
         self.longest_chunk = 0
         self.alive: Callable[[], None] = lambda: None
         """Called before anything is done: raises when the process that asks has died."""
@@ -119,6 +123,13 @@ class World:
                 )
                 self.account.append(Sold("batch", batch_id, asked["identity"], asked["file_id"]))
                 return self._batch(batch_id)
+            case "ask":
+                asked_for = json.loads(body)["input"]
+                answer_id = f"answer-{len(self.sold('live')) + 1}"
+                self.account.append(Sold("live", answer_id, answer_id, asked_for))
+                if asked_for in self.refuses_live:
+                    return {"id": answer_id, "error": "content_filter"}
+                return {"id": answer_id, "text": f"live: {asked_for}"}
             case "list":
                 return [self._batch(id_) for id_, batch in self.batches.items() if batch.identity == asked["identity"]]
             case "status":
@@ -193,6 +204,8 @@ class MemoryFetch:
                 world.longest_chunk = max(world.longest_chunk, len(chunk))
                 body += chunk
         crash_point("send.after_last_byte")
+        if route in world.gates:
+            await world.gates[route].wait()
         world.alive()
         answer = world.act(route, request.query, body)
         await trio.lowlevel.checkpoint()
@@ -322,6 +335,37 @@ class MemoryBatches:
     async def _one(self, fetch: Fetch, path: str, safety: Any, **asked: str) -> ProviderBatch:
         answer = await fetch(HttpRequest(method="POST", path=path, safety=safety, query=asked))
         return msgspec.json.decode(answer.body, type=ProviderBatch)
+
+
+class MemoryLive:
+    """Implements `LiveProvider` over `MemoryFetch`: what is asked twice is bought twice, and the account says so."""
+
+    def __init__(self) -> None:
+        self.name = NAME
+        self.live_endpoints: Sequence[str] = (ENDPOINT,)
+
+    def render(self, prompt: Prompt, endpoint: str) -> RawRequest:
+        """See `LiveProvider`."""
+        return RawRequest(endpoint, {"model": prompt.model, "input": prompt.content}, custom_id=prompt.custom_id)
+
+    def model_of(self, endpoint: str, body: Mapping[str, object]) -> str:
+        """See `LiveProvider`."""
+        return str(body.get("model", ""))
+
+    async def ask(self, fetch: Fetch, *, endpoint: str, model: str, body: bytes) -> bytes:
+        """See `LiveProvider`."""
+
+        async def source() -> AsyncIterator[bytes]:
+            yield body
+
+        return (await fetch(HttpRequest(method="POST", path="ask", safety="create", body=source))).body
+
+    def read(self, endpoint: str, body: bytes) -> Answer | LineError:
+        """See `LiveProvider`."""
+        value = json.loads(body)
+        if "text" not in value:
+            return LineError(value["error"], "it has no answer", 200)
+        return Answer(value["text"], Usage(input_tokens=1, output_tokens=1), "stop", "m", body)
 
 
 class MemoryFiles:

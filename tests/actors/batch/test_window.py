@@ -9,14 +9,19 @@ from perdure.actors.purchase import SECOND_US
 from perdure.events.batch import (
     BatchClosed,
     CloseBatch,
+    CollectLines,
+    LineNote,
     Part,
+    WindowClosed,
 )
 from perdure.events.command import Command
 from perdure.events.errors import InvalidRequest, Rejected, TooLarge
 from perdure.events.event import Event
+from perdure.store.records import Claim
 from tests.actors.batch.given import (
     AT,
     COLLECTING,
+    abandoned,
     collect,
     collected,
     fold,
@@ -60,6 +65,73 @@ def test_b24_the_timer_closes_a_window_with_lines_and_gives_up_an_empty_one() ->
     assert names(when(empty, CloseBatch(), at=AT)) == "BatchDiscarded"
     with pytest.raises(InvalidRequest, match="no lines"):
         when([opened()], CloseBatch())
+
+
+def test_b23_the_window_ends_by_the_time_of_its_first_request() -> None:
+    """B-23: the time runs from the opening, which the first request brings about; later ones do not move it, and once
+    it is over the next request needs another window."""
+    (first,) = when([], open_batch(close_after_us=10 * SECOND_US))
+    ends = AT + 10 * SECOND_US
+    given: list[Event] = [first]
+    for second, number in enumerate(range(0, 9, 3), 1):
+        given += when(given, collect(number, 3), at=AT + second * SECOND_US)
+        asked = Batches.unwired().effects(fold(*given))
+        assert [(effect.id, effect.not_before) for effect in asked] == [("close", ends)]
+    given += when(given, CloseBatch(), at=ends)
+    assert Batches.unwired().effects(fold(*given))[0].id == "file/0"
+    with pytest.raises(WindowClosed):
+        when(given, collect(9, 1))
+
+
+@pytest.mark.parametrize("limits", [{"max_lines": 4}, {"max_bytes": 40}], ids=["lines", "bytes"])
+def test_b24_what_does_not_fit_any_more_is_for_another_window(limits: dict[str, int]) -> None:
+    """B-24: a run beyond what is left is refused in a way that says so; the window stays as it was. What no window can
+    hold is refused with the limit."""
+    given = [opened(close_at=AT + 10 * SECOND_US, **limits), collected(0, 3)]
+    with pytest.raises(WindowClosed, match="no room"):
+        when(given, collect(3, 2))
+    assert names(when(given, collect(3, 1))) == "LinesCollected BatchClosed"
+    with pytest.raises(TooLarge):
+        when(given, collect(3, 5))
+
+
+def test_w13_what_waits_at_the_windows_end_decides() -> None:
+    """W-13: a window is batched if enough requests wait when it closes, in whatever way; who gave up does not count."""
+    for reason in (CloseBatch(), collect(3, 1)):
+        window = [opened(max_lines=4, close_at=AT, minimum=3), collected(0, 3)]
+        (*_, closed) = when(window, reason)
+        assert isinstance(closed, BatchClosed)
+        assert (closed.direct, len(closed.parts)) == (False, 1)
+        (*_, closed) = when([*window, abandoned((0, 1))], reason)
+        assert isinstance(closed, BatchClosed)
+        assert (closed.direct, closed.parts) == (True, ())
+
+
+def test_w13_a_direct_window_is_never_batched() -> None:
+    (closed,) = when([opened(direct=True), collected()], CloseBatch())
+    assert closed == BatchClosed(lines=4, parts=(), direct=True)
+
+
+def test_w15_a_window_is_one_group() -> None:
+    """W-15: provider, endpoint, model and credential of a window are fixed when it opens, for all of its lines."""
+    window = fold(opened(), collected())
+    assert window.opened is not None
+    group = Batches.unwired().row(window).group
+    assert group == "/v1/responses m default"
+    for changed in ({"provider": "other"}, {"endpoint": "/v1/other"}, {"model": "n"}, {"credential": "other"}):
+        with pytest.raises(Rejected, match="with another request"):
+            when(COLLECTING, open_batch(**changed))
+
+
+def test_a_run_brings_notes_on_its_own_lines_and_keys_become_claims() -> None:
+    notes = [LineNote(1, key="k-1", digest="d-1"), LineNote(2, custom_id="mine")]
+    command = CollectLines(first=0, blob=collect().blob, names=(), lengths=[10] * 4, notes=notes)
+    (event,) = when([opened()], command)
+    index = Batches.unwired().index(event)
+    assert [(item.name, item.status) for item in index.items] == [("", "waiting")] * 4
+    assert index.claims == [Claim("k-1", 1, "d-1")]
+    with pytest.raises(Rejected, match="its own lines"):
+        when([opened(), event], collect(4, 1, notes=[LineNote(3, key="k-3")]))
 
 
 def test_w16_a_batch_is_cut_into_parts_by_lines_and_by_bytes() -> None:
