@@ -82,13 +82,13 @@ class Connection:
             self._current.end_stream()
 
     async def _keep_time(self) -> None:
-        """Enforce `_due` and the peer's `send_due`, to the moment.
+        """Enforce `_due` and the peer's `send_due` and `receive_due`, to the moment.
 
         One task that looks now and then is cheaper than cancel scopes in each request, whose deadlines would be moved
         several times. It looks as often as the shortest of the limits, so no moment can pass between two looks.
         """
         limits, peer = self._site.limits, self._peer
-        period_s = min(limits.idle_s, limits.head_s, limits.send_stall_s)
+        period_s = min(limits.idle_s, limits.head_s, limits.send_stall_s, limits.websocket_ping_s)
         while True:
             now = trio.current_time()
             if now >= peer.send_due:
@@ -96,7 +96,9 @@ class Connection:
             if now >= self._due:
                 self._due = math.inf
                 self._scope.cancel()
-            await trio.sleep_until(min(now + period_s, self._due, peer.send_due))
+            if now >= peer.receive_due and isinstance(self._current, Session):
+                self._current.break_silence()
+            await trio.sleep_until(min(now + period_s, self._due, peer.send_due, peer.receive_due))
 
     async def _request(self, nursery: trio.Nursery) -> bool:
         """Serve one request; whether there may be another."""

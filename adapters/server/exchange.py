@@ -128,7 +128,7 @@ class Exchange:
         return part or await self._departure()
 
     async def send(self, message: Message) -> None:
-        """Take a part of the answer. Checkpoints where more is to come, and where the peer lets us wait.
+        """Take a part of the answer. Checkpoints now and then where more is to come, and where the peer lets us wait.
 
         Raises `PeerGone` when the peer left or was cut off, `ApplicationFault` when the message is not valid now.
         """
@@ -138,10 +138,10 @@ class Exchange:
         if self._peer.lost is not None:
             raise PeerGone(self._peer.lost)
         if kind == "http.response.body":
-            more = bool(message.get("more_body", False))
+            data, more = message.get("body", b""), bool(message.get("more_body", False))
             if more:
-                await self._peer.give_way()
-            pieces = self._answer.body(message.get("body", b""), more=more)
+                await self._peer.give_way(len(data))
+            pieces = self._answer.body(data, more=more)
             if pieces:
                 self._peer.queue(pieces)
                 await self._peer.flush()

@@ -16,6 +16,7 @@ from perdure.adapters.server.limits import KIB, PIECE_BYTES
 from perdure.adapters.server.socket_stream import SocketStream
 
 HEAD_READ_BYTES = 16 * KIB
+_SENDS_A_TURN = 16
 
 
 class Peer:
@@ -23,16 +24,30 @@ class Peer:
 
     Attributes: `lost`, why the peer cannot be talked to any more, or None; `send_due`, the time on trio's clock by
     which the peer has to take the piece that is being sent (infinite while none is). Whoever owns the peer calls `cut`
-    then: a cancel scope around each send would cost a short answer a tenth of its time.
+    then: a cancel scope around each send would cost a short answer a tenth of its time. `receive_due` is the same for
+    what a reader waits for; it is the reader's to set.
     """
 
-    __slots__ = ("_queue", "_quick", "_sending", "_stall_s", "_turn", "lost", "send_due", "stream")
+    __slots__ = (
+        "_queue",
+        "_quick",
+        "_sending",
+        "_since_turn_bytes",
+        "_stall_s",
+        "_turn",
+        "lost",
+        "receive_due",
+        "send_due",
+        "stream",
+    )
 
     def __init__(self, stream: trio.abc.Stream, send_stall_s: float) -> None:
         self.stream = stream
         self._quick = stream if isinstance(stream, SocketStream) else None
         self.lost: str | None = None
         self.send_due = math.inf
+        self.receive_due = math.inf
+        self._since_turn_bytes = 0
         self._stall_s = send_stall_s
         self._queue: list[bytes] = []
         self._sending = False
@@ -54,10 +69,19 @@ class Peer:
         """Put bytes behind those that wait already. Does not wait; `flush` sends."""
         self._queue.extend(pieces)
 
-    async def give_way(self) -> None:
-        """A checkpoint, for whoever may send again and again. Being cancelled in it loses the peer, as in any send."""
+    async def give_way(self, size_bytes: int) -> None:
+        """For whoever may send again and again: to be called before each send, with what it will send.
+
+        Notices a cancellation, which loses the peer, as in any send. Gives the other tasks their turn after a piece, or
+        `_SENDS_A_TURN` short sends: whoever fans out events has waited for each of them, and need not yield twice.
+        """
+        self._since_turn_bytes += max(size_bytes, PIECE_BYTES // _SENDS_A_TURN)
         try:
-            await trio.lowlevel.checkpoint()
+            if self._since_turn_bytes < PIECE_BYTES:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            else:
+                self._since_turn_bytes = 0
+                await trio.lowlevel.checkpoint()
         except trio.Cancelled:
             self.lose("a send was cut short")
             raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections import deque
 
 import trio
@@ -60,6 +61,7 @@ class Session:
         self._broken = False  # what came was no frame
         self._refused = False
         self._told_to_end = False
+        self._pinged = False  # since it was last heard
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
         """Let the application speak with the peer, then close in good order."""
@@ -92,6 +94,16 @@ class Session:
             self._told_to_end = True
             self._nursery.start_soon(self._say_goodbye)
 
+    def break_silence(self) -> None:
+        """The peer's `receive_due` is over: ask whether it is still there, or give it up if it was asked before."""
+        if self._pinged:
+            self._peer.lose("it answered no ping")
+            self._reading.cancel()
+            return
+        self._pinged = True
+        self._peer.receive_due = trio.current_time() + self._limits.websocket_ping_s
+        self._nursery.start_soon(self._ping)
+
     # ------------------------------------------------------------ the application's side
 
     async def receive(self) -> Message:
@@ -118,9 +130,10 @@ class Session:
         if self._frames is None:
             await self._open(kind, message)
         elif kind == "websocket.send":
-            await self._peer.give_way()
             text = message.get("text")
-            await self._write(self._frames, BytesMessage(message["bytes"]) if text is None else TextMessage(text))
+            event = BytesMessage(message["bytes"]) if text is None else TextMessage(text)
+            await self._peer.give_way(len(event.data))
+            await self._write(self._frames, event)
         elif kind == "websocket.close":
             await self._close(message.get("code", CloseReason.NORMAL_CLOSURE), message.get("reason") or "")
         else:
@@ -166,6 +179,7 @@ class Session:
         except PeerGone as error:
             _logger.debug("a WebSocket's reader ended: %s", error)
         finally:
+            self._peer.receive_due = math.inf
             self._end(CloseReason.ABNORMAL_CLOSURE, "")
             self._read_done.set()
 
@@ -181,27 +195,19 @@ class Session:
             await trio.sleep_forever()
 
     async def _read_on(self, frames: Frames) -> None:
-        silent = False
+        peer = self._peer
         while not self._ended:
             while self._inbox_size >= self._limits.websocket_queue_bytes:
                 self._room = trio.Event()
                 await self._room.wait()
-            data: bytes | None = None
-            with trio.move_on_after(self._limits.websocket_ping_s):
-                data = await self._peer.receive()
-            if data:
-                silent = False
-                await self._take(frames, data)
-            elif data is not None:
-                self._peer.lose("it closed the connection")
+            peer.receive_due = trio.current_time() + self._limits.websocket_ping_s
+            data = await peer.receive()
+            peer.receive_due = math.inf
+            if not data:
+                peer.lose("it closed the connection")
                 return
-            elif silent:
-                self._peer.lose("it answered no ping")
-                return
-            else:
-                silent = True
-                if frames.state is ConnectionState.OPEN:
-                    await self._write(frames, Ping())
+            self._pinged = False
+            await self._take(frames, data)
 
     async def _take(self, frames: Frames, data: bytes) -> None:
         frames.receive_data(data)
@@ -273,6 +279,11 @@ class Session:
     async def _close(self, code: int, reason: str) -> None:
         if self._frames is not None and self._frames.state is ConnectionState.OPEN:
             await self._write(self._frames, CloseConnection(code=code, reason=reason))
+
+    async def _ping(self) -> None:
+        if self._frames is not None and self._frames.state is ConnectionState.OPEN:
+            with contextlib.suppress(PeerGone):
+                await self._write(self._frames, Ping())
 
     async def _say_goodbye(self) -> None:
         try:
