@@ -27,9 +27,9 @@ from perdure.events.errors import (
     OutcomeUncertain,
     Timeout,
 )
-from perdure.events.event import Recorded
 from perdure.store.blobs import BlobReader
 from perdure.store.log import LogReader
+from perdure.store.recorded_event import RecordedEvent, with_event
 from perdure.store.records import ActorRow
 from perdure.store.replay import state_at
 
@@ -209,13 +209,14 @@ class View(ABC, Generic[R_co]):
         """Waits until the operation has come to an end, of whatever kind; returns the status. Raises `Closed`."""
         return await self._until(lambda row: row.standing.status in ENDED)
 
-    async def events(self, *, after: int = 0, follow: bool = True) -> AsyncGenerator[Recorded]:
+    async def events(self, *, after: int = 0, follow: bool = True) -> AsyncGenerator[RecordedEvent]:
         """The history after version `after`, then what comes (with `follow`), to the last event of a finished one."""
+        codecs = {fold.name: fold.codec for fold in self._backing.folds}
         while True:
             signal = self._backing.signal(self.id)
             page = await self._backing.log.stream(self.id, after=after)
             for record in page:
-                yield record
+                yield with_event(record, self._backing.log.log_id, codecs)
                 after = record.version
             if page:
                 continue

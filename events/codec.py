@@ -44,6 +44,8 @@ class Codec(Generic[E]):
         every: tuple[type[Event], ...] = (*self.current, *self._upcasters)
         self.schemas: Mapping[str, int] = {tag_of(event_type): event_type.schema for event_type in every}
         """The newest schema version that this build knows, for each tag."""
+        self.retired = frozenset(tag_of(event_type) for event_type in self._upcasters)
+        """The tags of the types that are read and no longer written."""
         self._encoder = msgspec.json.Encoder()
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(Union[every]).decode  # noqa: UP007 - built at run time
         if len(self.schemas) != len(every):

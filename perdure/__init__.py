@@ -9,6 +9,30 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from perdure.events.batch import BatchClosed as BatchClosed
+from perdure.events.batch import BatchDiscarded as BatchDiscarded
+from perdure.events.batch import BatchFinished as BatchFinished
+from perdure.events.batch import BatchOpened as BatchOpened
+from perdure.events.batch import BatchPolled as BatchPolled
+from perdure.events.batch import BatchSubmitted as BatchSubmitted
+from perdure.events.batch import CancelRequested as CancelRequested
+from perdure.events.batch import CancelSent as CancelSent
+from perdure.events.batch import DuplicateCancelled as DuplicateCancelled
+from perdure.events.batch import FileAsked as FileAsked
+from perdure.events.batch import FileReady as FileReady
+from perdure.events.batch import FileResumeAsked as FileResumeAsked
+from perdure.events.batch import FileResumed as FileResumed
+from perdure.events.batch import FileTroubled as FileTroubled
+from perdure.events.batch import LineAnswered as LineAnswered
+from perdure.events.batch import LineFailed as LineFailed
+from perdure.events.batch import LinesAbandoned as LinesAbandoned
+from perdure.events.batch import LinesCollected as LinesCollected
+from perdure.events.batch import LineSettled as LineSettled
+from perdure.events.batch import PartEnded as PartEnded
+from perdure.events.batch import PartSettled as PartSettled
+from perdure.events.batch import PollRecovered as PollRecovered
+from perdure.events.batch import PollTroubled as PollTroubled
+from perdure.events.batch import ResultsTaken as ResultsTaken
 from perdure.events.errors import AuthenticationFailed as AuthenticationFailed
 from perdure.events.errors import BlobLost as BlobLost
 from perdure.events.errors import Closed as Closed
@@ -40,7 +64,27 @@ from perdure.events.errors import Unavailable as Unavailable
 from perdure.events.errors import UnknownProvider as UnknownProvider
 from perdure.events.errors import Unsupported as Unsupported
 from perdure.events.errors import VersionConflict as VersionConflict
+from perdure.events.event import Event as Event
 from perdure.events.event import Recorded as Recorded
+from perdure.events.provider_file import FileUploaded as FileUploaded
+from perdure.events.provider_file import OwnerTold as OwnerTold
+from perdure.events.provider_file import OwnerWarned as OwnerWarned
+from perdure.events.provider_file import UploadFailed as UploadFailed
+from perdure.events.provider_file import UploadOrdered as UploadOrdered
+from perdure.events.provider_file import UploadWithdrawn as UploadWithdrawn
+from perdure.events.purchase import DuplicatePurchase as DuplicatePurchase
+from perdure.events.purchase import PurchaseAbsent as PurchaseAbsent
+from perdure.events.purchase import PurchaseIntended as PurchaseIntended
+from perdure.events.purchase import PurchaseLost as PurchaseLost
+from perdure.events.purchase import PurchaseRefused as PurchaseRefused
+from perdure.events.purchase import PurchaseResubmitted as PurchaseResubmitted
+from perdure.events.purchase import PurchaseResumed as PurchaseResumed
+from perdure.events.purchase import PurchaseUncertain as PurchaseUncertain
+from perdure.events.request import RequestAnswered as RequestAnswered
+from perdure.events.request import RequestCancelled as RequestCancelled
+from perdure.events.request import RequestExpired as RequestExpired
+from perdure.events.request import RequestFailed as RequestFailed
+from perdure.events.request import RequestOpened as RequestOpened
 from perdure.events.requests import Answer as Answer
 from perdure.events.requests import BatchSummary as BatchSummary
 from perdure.events.requests import Line as Line
@@ -48,13 +92,19 @@ from perdure.events.requests import LineError as LineError
 from perdure.events.requests import Prompt as Prompt
 from perdure.events.requests import RawRequest as RawRequest
 from perdure.events.requests import Usage as Usage
+from perdure.events.supervision import EffectFailed as EffectFailed
+from perdure.events.supervision import EffectRecovered as EffectRecovered
+from perdure.events.supervision import Parked as Parked
+from perdure.events.supervision import Revived as Revived
 
 if TYPE_CHECKING:
     from perdure.actors.batch.batches import Polling as Polling
     from perdure.actors.batch.views import BatchHandle as BatchHandle
     from perdure.actors.batch.views import BatchView as BatchView
+    from perdure.actors.event_log import EventLog as EventLog
     from perdure.actors.service import Reader as Reader
     from perdure.actors.service import Service as Service
+    from perdure.actors.subscription import Subscription as Subscription
     from perdure.actors.views import Handle as Handle
     from perdure.actors.views import Progress as Progress
     from perdure.actors.views import Summary as Summary
@@ -67,6 +117,9 @@ if TYPE_CHECKING:
     from perdure.adapters.config import Limits as Limits
     from perdure.adapters.config import ProviderConfig as ProviderConfig
     from perdure.adapters.config import Secret as Secret
+    from perdure.store.cursor_store import CursorStore as CursorStore
+    from perdure.store.cursor_store import FileCursor as FileCursor
+    from perdure.store.recorded_event import RecordedEvent as RecordedEvent
 
 __version__ = "0.1.0"
 
@@ -74,15 +127,20 @@ _LATER = {
     "BatchHandle": ("perdure.actors.batch.views", "BatchHandle"),
     "BatchView": ("perdure.actors.batch.views", "BatchView"),
     "Config": ("perdure.adapters.config", "Config"),
+    "CursorStore": ("perdure.store.cursor_store", "CursorStore"),
     "Env": ("perdure.adapters.config", "Env"),
+    "EventLog": ("perdure.actors.event_log", "EventLog"),
+    "FileCursor": ("perdure.store.cursor_store", "FileCursor"),
     "Handle": ("perdure.actors.views", "Handle"),
     "Limits": ("perdure.adapters.config", "Limits"),
     "Polling": ("perdure.actors.batch.batches", "Polling"),
     "Progress": ("perdure.actors.views", "Progress"),
     "ProviderConfig": ("perdure.adapters.config", "ProviderConfig"),
     "Reader": ("perdure.actors.service", "Reader"),
+    "RecordedEvent": ("perdure.store.recorded_event", "RecordedEvent"),
     "Secret": ("perdure.adapters.config", "Secret"),
     "Service": ("perdure.actors.service", "Service"),
+    "Subscription": ("perdure.actors.subscription", "Subscription"),
     "Summary": ("perdure.actors.views", "Summary"),
     "View": ("perdure.actors.views", "View"),
     "open": ("perdure.adapters.composition", "open"),
