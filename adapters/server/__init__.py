@@ -3,7 +3,7 @@
 `serve` runs an application; `Limits` is what a peer may cost; `draining` and `limit_body` are for the application.
 Files: `serve`, `listen` and `socket_stream` (sockets), `lifespan`, `reception` (an application's connections),
 `connection` (one), `exchange` (one request), `websocket` (one session), `peer` (a stream with a queue); without I/O:
-`head`, `answer`, `handshake`.
+`head`, `body`, `answer`, `handshake`.
 """
 
 from perdure.adapters.server.asgi import ASGIApp as ASGIApp

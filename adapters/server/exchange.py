@@ -15,6 +15,7 @@ import trio
 
 from perdure.adapters.server.answer import CONTINUE, Answer, refusal
 from perdure.adapters.server.asgi import ASGIApp, Control, Message, Scope
+from perdure.adapters.server.body import Body
 from perdure.adapters.server.errors import ApplicationFault, PeerGone, is_departure
 from perdure.adapters.server.head import Head
 from perdure.adapters.server.limits import KIB, PIECE_BYTES, Limits
@@ -31,8 +32,7 @@ class Exchange:
 
     __slots__ = (
         "_answer",
-        "_body_bytes",
-        "_body_ended",
+        "_body",
         "_budget_bytes",
         "_budget_s",
         "_continue_due",
@@ -74,9 +74,8 @@ class Exchange:
         self._date = date
         self._full = full
         self._answer = Answer(head_only=head.method == b"HEAD", old=head.old, closing=head.closing)
-        self._body_ended = not head.has_body
+        self._body = Body(http, head)
         self._continue_due = head.expects_continue
-        self._body_bytes = 0
         self._budget_bytes = PIECE_BYTES
         self._budget_s = limits.body_s
         self._end_told = False
@@ -116,7 +115,7 @@ class Exchange:
 
     async def receive(self) -> Message:
         """The next part of the body, or `http.disconnect`. Checkpoints only where it has to wait."""
-        if self._body_ended:
+        if self._body.ended:
             if not self._end_told:
                 self._end_told = True
                 return {"type": "http.request", "body": b"", "more_body": False}
@@ -159,11 +158,12 @@ class Exchange:
 
     async def _body_part(self) -> Message | None:
         """None: another task was given the end of the body while this one waited for its turn."""
-        if self._body_ended:
+        body = self._body
+        if body.ended:
             return None
         if self._peer.lost is not None or self._fault is not None:
             return {"type": "http.disconnect"}
-        http, limit, declared = self._http, self._control.body_bytes, self._head.content_length
+        limit, declared = self._control.body_bytes, self._head.content_length
         if declared is not None and declared > limit:
             return await self._refuse(413)
         if self._continue_due and not self._answer.started:
@@ -173,30 +173,24 @@ class Exchange:
                 await self._peer.flush()
             except PeerGone:
                 return {"type": "http.disconnect"}
-        parts: list[bytes] = []
-        while not self._body_ended:
+        part = b""
+        while not part and not body.ended:
             try:
-                event = http.next_event()
+                part = body.take()
             except h11.RemoteProtocolError as error:
                 return await self._refuse(error.error_status_hint or 400)
-            if isinstance(event, h11.Data):
-                self._body_bytes += len(event.data)
-                if self._body_bytes > limit:
-                    return await self._refuse(413)
-                parts.append(bytes(event.data))
-            elif isinstance(event, h11.EndOfMessage):
-                self._body_ended = self._end_told = True
-            elif parts:
-                break
-            else:
+            if not part and not body.ended:
                 data = await self._read()
                 if data is None:
                     return await self._refuse(408)
                 if not data:
                     self._peer.lose("it left in the middle of its request")
                     return {"type": "http.disconnect"}
-                http.receive_data(data)
-        return {"type": "http.request", "body": b"".join(parts), "more_body": not self._body_ended}
+                body.feed(data)
+        if body.size_bytes > limit:
+            return await self._refuse(413)
+        self._end_told = body.ended
+        return {"type": "http.request", "body": part, "more_body": not body.ended}
 
     async def _read(self) -> bytes | None:
         """The next bytes, empty when the peer left, None when it was too slow: see `Limits.body_s`."""
@@ -241,7 +235,7 @@ class Exchange:
         return {"type": "http.disconnect"}
 
     def _watch(self) -> None:
-        if self._watch_scope is None and self._body_ended and not self._answer.complete and self._peer.lost is None:
+        if self._watch_scope is None and self._body.ended and not self._answer.complete and self._peer.lost is None:
             self._watch_scope = trio.CancelScope()
             self._unwatched = trio.Event()
             self._nursery.start_soon(self._watcher, self._watch_scope, self._unwatched)
@@ -289,28 +283,21 @@ class Exchange:
 
     async def _reusable(self) -> bool:
         """Whether the connection can go on. A short rest of the body, if there is one, is read over for that."""
-        if not self._body_ended and not self._answer.closing:
+        if not self._body.ended and not self._answer.closing:
             with trio.move_on_after(self._limits.linger_s):
                 await self._discard_rest()
-        if not self._body_ended:
+        if not self._body.ended:
             await self._peer.linger(self._limits.linger_s)
             return False
         return not self._answer.closing
 
     async def _discard_rest(self) -> None:
-        discarded_bytes = 0
-        while discarded_bytes < _DISCARD_BYTES:
-            try:
-                event = self._http.next_event()
-            except h11.RemoteProtocolError:
-                return
-            if isinstance(event, h11.Data):
-                discarded_bytes += len(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                self._body_ended = True
-                return
-            else:
-                data = await self._peer.receive()
-                if not data:
-                    return
-                self._http.receive_data(data)
+        body = self._body
+        last_bytes = body.size_bytes + _DISCARD_BYTES
+        with contextlib.suppress(h11.RemoteProtocolError):
+            while not body.ended and body.size_bytes < last_bytes:
+                if not body.take() and not body.ended:
+                    data = await self._peer.receive()
+                    if not data:
+                        return
+                    body.feed(data)
