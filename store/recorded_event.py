@@ -49,4 +49,5 @@ class RecordedEvent(Recorded, frozen=True, gc=True, dict=True):
 
 def with_event(record: Recorded, log_id: str, codecs: Mapping[str, Codec[Any]]) -> RecordedEvent:
     """`record` of the log `log_id` with what it takes to read it; `codecs` are those of this build, by kind."""
-    return RecordedEvent(*(*astuple(record), log_id, codecs.get(record.kind)))
+    fields: tuple[Any, ...] = (*astuple(record), log_id, codecs.get(record.kind))
+    return RecordedEvent(*fields)
