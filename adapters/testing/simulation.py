@@ -28,7 +28,7 @@ from perdure.adapters.simulator import Clock, Simulator
 from perdure.adapters.simulator.routes import RoutePattern
 from perdure.adapters.simulator.traffic import Seen
 from perdure.adapters.testing.aim import aimed
-from perdure.adapters.testing.wires import Wires
+from perdure.adapters.testing.memory import connect_in_memory
 from perdure.events.ids import make_id
 from perdure.store.disk import InlineDisk
 
@@ -69,15 +69,18 @@ class Simulation:
         self.faults = simulator.faults
         self.holds = simulator.holds
         self.traffic = simulator.traffic
-        self._reception = Reception(simulator.app, Limits())
-        self._clock = clock
-        self._nursery = nursery
+        self._surroundings = Surroundings(
+            disk=InlineDisk(),
+            clock=clock.now_us,
+            connect=connect_in_memory(HOST, Reception(simulator.app, Limits()), nursery),
+            ids=clock.new_id,
+        )
         self._life: _Life | None = None
 
     @property
     def now(self) -> datetime:
         """The simulated time, which the service, its log and the provider share."""
-        return datetime.fromtimestamp(self._clock.now_us() / 1_000_000, UTC)
+        return datetime.fromtimestamp(self._surroundings.clock() / 1_000_000, UTC)
 
     def requests(self, route: str | None = None) -> list[Seen]:
         """What the provider was asked, oldest first; only what `route` matches, such as `POST /openai/v1/batches`."""
@@ -91,16 +94,11 @@ class Simulation:
         that the simulator takes. No file and no variable is read for it. Raises what `perdure.open` raises, `LogLocked`
         among it: one service at a time.
         """
-        wires = Wires(HOST, self._reception, self._nursery)
-        surroundings = Surroundings(
-            disk=InlineDisk(), clock=self._clock.now_us, connect=wires.connect, ids=self._clock.new_id
-        )
-        life = _Life(wires)
+        life = _Life()
         try:
             with life.scope:
-                async with composition.open(
-                    self.path, config=aimed(config or Config(), f"http://{HOST}"), surroundings=surroundings
-                ) as service:
+                aim = aimed(config or Config(), f"http://{HOST}")
+                async with composition.open(self.path, config=aim, surroundings=self._surroundings) as service:
                     self._life = life
                     yield service
         finally:
@@ -126,7 +124,6 @@ class Simulation:
             survived = self.directory / _HEIR_FOLDER
             shutil.copytree(self.path.parent, survived, ignore=shutil.ignore_patterns("*-lock", "*-shm"))
             life.crashed = True
-            life.wires.cut()
             life.scope.cancel()
         await life.over.wait()
 
@@ -138,8 +135,7 @@ class Simulation:
 class _Life:
     """One service from its opening to its end."""
 
-    def __init__(self, wires: Wires) -> None:
-        self.wires = wires
+    def __init__(self) -> None:
         self.scope = trio.CancelScope()
         self.crashed = False
         self.over = trio.Event()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import AsyncExitStack
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, closing, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import trio
 import trio.testing
 
 import perdure
-from perdure.adapters.testing.wires import Wires
+from perdure.adapters.testing.memory import connect_in_memory
 from perdure.testing import Simulation, faults, simulation
 from tests.secrets import unique_key, wrong_key
 
@@ -143,9 +145,10 @@ async def test_config_is_kept_but_for_addresses(autojump_clock: trio.testing.Moc
 
 
 async def test_no_other_host_can_be_reached(nursery: trio.Nursery) -> None:
-    wires: Any = Wires("provider.test", reception=None, nursery=nursery)  # type: ignore[arg-type]
+    nobody: Any = None
+    connect = connect_in_memory("provider.test", nobody, nursery)
     with pytest.raises(OSError, match=r"api\.openai\.com:443"):
-        await wires.connect("api.openai.com", 443)
+        await connect("api.openai.com", 443)
 
 
 async def test_errors_come_out_as_they_are(autojump_clock: trio.testing.MockClock) -> None:
@@ -190,31 +193,52 @@ async def test_a_crash_between_purchase_and_answer(
 
 
 async def test_nothing_is_written_after_a_crash(autojump_clock: trio.testing.MockClock) -> None:
-    """A cancelled `submit` writes down that its batch is given up; one that was killed cannot."""
+    """A service that is cancelled still writes the commit in hand; one that was killed, at whatever step, cannot."""
+    in_between: set[int] = set()
+    for steps in range(0, 120, 3):
+        async with simulation() as simulated, trio.open_nursery() as nursery:
+            recorded = -1
+            async with simulated.open() as service:
+                nursery.start_soon(_submit, service)
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                recorded = _records(simulated.path)
+                await simulated.crash()
+            assert _records(simulated.path) == recorded
+            in_between.add(recorded)
+            nursery.cancel_scope.cancel()
+    assert len(in_between) > 3, "the steps lie between the commits of a batch"
 
-    async def endless() -> Any:
+
+async def _submit(service: perdure.Service) -> None:
+    with suppress(perdure.Closed):
+        await service.batches.submit(prompts(), provider="openai", key="k")
+
+
+def _records(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        [(count,)] = connection.execute("SELECT count(*) FROM events").fetchall()
+    return int(count)
+
+
+async def test_what_was_durable_survives(autojump_clock: trio.testing.MockClock) -> None:
+    async def endless() -> AsyncIterator[perdure.Prompt]:
         for prompt in prompts(MANY):
             yield prompt
         await trio.sleep_forever()
 
     async with simulation() as simulated:
         async with simulated.open() as service, trio.open_nursery() as nursery:
-            nursery.start_soon(_submit, service, endless())
+            nursery.start_soon(partial(service.batches.submit, endless(), provider="openai", key="k"))
             await trio.testing.wait_all_tasks_blocked()
             await simulated.crash()
         async with simulated.open() as service:
             cut_off = await service.find("k")
             assert cut_off is not None
-            types = [record.type async for record in cut_off.events(follow=False)]
-            assert "BatchDiscarded" not in types
             handle = await service.batches.submit(prompts(MANY), provider="openai", key="k")
             assert handle.id == cut_off.id
             assert (await handle.result()).ok == MANY
         assert_bought_once(simulated)
-
-
-async def _submit(service: perdure.Service, requests: Any) -> None:
-    await service.batches.submit(requests, provider="openai", key="k")
 
 
 async def test_a_crash_from_outside_returns_when_the_service_is_gone(autojump_clock: trio.testing.MockClock) -> None:
@@ -272,6 +296,7 @@ async def test_one_service_at_a_time(autojump_clock: trio.testing.MockClock) -> 
         async with AsyncExitStack() as stack:
             with pytest.raises(perdure.Conflict):
                 await stack.enter_async_context(simulation(directory=simulated.directory))
+        await simulated.crash()
 
 
 async def test_a_directory_is_kept_and_time_goes_on_in_it(
