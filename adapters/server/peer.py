@@ -128,7 +128,7 @@ class Peer:
         finally:
             self.send_due = math.inf
             self._sending = False
-            self._turn.unpark()
+            self._turn.unpark_all()  # the next may have nothing to wait for, and would not wake those behind it
             if not whole:
                 self.lose("a send was cut short")
 
