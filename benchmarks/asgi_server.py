@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import statistics
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
 from typing import NamedTuple
 
 from benchmarks._asgi_load import (
@@ -166,8 +168,11 @@ def main() -> None:
     core = _server_core()
     if core is not None:
         os.sched_setaffinity(0, os.sched_getaffinity(0) - {core})
+    versions = ", ".join(f"{name} {version(name)}" for name in ("uvicorn", "hypercorn", "starlette", "trio", "h11"))
+    print(f"Python {platform.python_version()}, {versions}")
     for part in wanted:
         PARTS[part](arguments.rounds, core)
+        print(f"(load average {os.getloadavg()[0]:.1f})", flush=True)
 
 
 if __name__ == "__main__":
