@@ -6,32 +6,31 @@ process.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import trio
 from msgspec import Struct
 
+from perdure.actors.backing import Acting, Watching
 from perdure.actors.batch.batches import BatchDefaults, Batches
-from perdure.actors.batch.ports import BatchProvider
+from perdure.actors.batch.lines import LineHandle, LineView, Origin, origin_of, split_line_id
 from perdure.actors.batch.state import KIND as BATCH
+from perdure.actors.batch.strategy import BatchStrategy, Requestors
 from perdure.actors.batch.views import BatchHandle, BatchView
+from perdure.actors.batch.windows import Windows
 from perdure.actors.event_log import EventLog
-from perdure.actors.live import LiveProvider
 from perdure.actors.provider_file.state import KIND as PROVIDER_FILE
 from perdure.actors.provider_file.views import ProviderFileHandle, ProviderFileView
 from perdure.actors.request.state import KIND as REQUEST
 from perdure.actors.request.views import RequestHandle, RequestView
-from perdure.actors.runtime.aggregate import KindFold
-from perdure.actors.runtime.runtime import Runtime
-from perdure.actors.runtime.slot import Told
-from perdure.actors.views import Handle, Summary, View, summary_of
-from perdure.events.command import Command
-from perdure.events.errors import Closed, NotFound
+from perdure.actors.submitting import Submitting, Via, Who
+from perdure.actors.views import Backing, Handle, Summary, View, summary_of
+from perdure.events.errors import NotFound
 from perdure.events.ids import IdSource
-from perdure.store.blobs import BlobReader, BlobStore
+from perdure.events.purchase import OnUncertain
+from perdure.events.requests import Answer, Prompt, RawRequest
 from perdure.store.records import ActorRow
-from perdure.store.sqlite.log import SqliteLog
 from perdure.store.sqlite.reader import SqliteReader
 
 VIEWS: Mapping[str, type[View[Any]]] = {BATCH: BatchView, PROVIDER_FILE: ProviderFileView, REQUEST: RequestView}
@@ -45,25 +44,22 @@ HANDLES: Mapping[str, type[Handle[Any]]] = {
 class Reader:
     """Looks at a log, without its lock, beside the process that writes it or after it died. Starts nothing."""
 
-    def __init__(
-        self,
-        log: SqliteReader,
-        blobs: BlobReader,
-        folds: Sequence[KindFold],
-        providers: Mapping[str, BatchProvider],
-        live: Mapping[str, LiveProvider],
-    ) -> None:
-        self.log = EventLog(log, folds)
-        self._backing = _Looking(log, blobs, folds, providers, live)
+    def __init__(self, backing: Watching) -> None:
+        self.log = EventLog(backing.log, backing.folds)
+        self._backing = backing
 
     async def get(self, id: str) -> View[Any]:
         """The operation with this id. Raises `NotFound`."""
-        return VIEWS[(row := await _row(self._backing.log, id)).kind](self._backing, row)
+        row, line = await _by_id(self._backing, id)
+        return VIEWS[row.kind](self._backing, row) if line is None else LineView(self._backing, row, *line)
 
     async def find(self, key: str, *, kind: str | None = None, tenant: str | None = None) -> View[Any] | None:
         """The operation that was given `key`, or None."""
-        row = await _keyed(self._backing.log, key, kind, tenant or "")
-        return None if row is None else VIEWS[row.kind](self._backing, row)
+        found = await _by_key(self._backing, key, kind, tenant or "")
+        if found is None:
+            return None
+        row, line = found
+        return VIEWS[row.kind](self._backing, row) if line is None else LineView(self._backing, row, *line)
 
     def list(
         self,
@@ -74,66 +70,125 @@ class Reader:
         tenant: str | None = None,
         tag: tuple[str, str] | None = None,
     ) -> AsyncIterator[Summary]:
-        """The operations that fit, newest first."""
+        """The operations that fit, newest first. Requests that share a batch are listed as that batch."""
         return _listed(self._backing.log, kind=kind, status=status, provider=provider, tenant=tenant, tag=tag)
 
 
-class Who(Struct, frozen=True):
-    """On whose behalf commands are given."""
+class ServiceDefaults(Struct, frozen=True, kw_only=True):
+    """What operations are submitted with unless the call says otherwise."""
 
-    tenant: str = ""
-    principal: str = ""
-    tags: Mapping[str, str] = {}
+    batches: BatchDefaults = BatchDefaults()
+    strategy: BatchStrategy = BatchStrategy()
+
+
+class Common:
+    """What all services over one log share, however many act as somebody else. `run` is its task."""
+
+    def __init__(self, acting: Acting, *, ids: IdSource, defaults: ServiceDefaults) -> None:
+        self.acting = acting
+        self.ids = ids
+        self.defaults = defaults
+        self.requestors = Requestors()
+        self.windows = Windows(
+            runtime=acting.runtime,
+            log=acting.log,
+            blobs=acting.blobs,
+            providers=acting.providers,
+            ids=ids,
+            polling=defaults.batches.polling,
+        )
+        self.submitting = Submitting(
+            acting, ids=ids, windows=self.windows, strategy=defaults.strategy, requestors=self.requestors
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Runs until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.acting.looking.run)
+            await nursery.start(self.windows.run)
+            task_status.started()
 
 
 class Service:
     """A running log: operations are started here and go on here until the service ends."""
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        log: SqliteLog,
-        blobs: BlobStore,
-        folds: Sequence[KindFold],
-        providers: Mapping[str, BatchProvider],
-        live: Mapping[str, LiveProvider],
-        *,
-        ids: IdSource,
-        defaults: BatchDefaults,
-        who: Who | None = None,
-    ) -> None:
-        self.log = EventLog(log, folds)
-        self.runtime = runtime
-        self._log = log
-        self._blobs = blobs
-        self._folds = folds
-        self._providers = providers
-        self._live = live
-        self._ids = ids
-        self._defaults = defaults
+    def __init__(self, common: Common, who: Who | None = None) -> None:
+        acting = common.acting
+        self.log = EventLog(acting.log, acting.folds)
+        self.runtime = acting.runtime
+        self._common = common
+        self._acting = acting
         self._who = who or Who()
-        self._acting = _Acting(log, blobs, folds, providers, live, runtime)
         self.batches = Batches(
-            runtime=runtime,
-            log=log,
-            blobs=blobs,
-            providers=providers,
-            ids=ids,
-            defaults=defaults,
+            runtime=acting.runtime,
+            log=acting.log,
+            blobs=acting.blobs,
+            providers=acting.providers,
+            ids=common.ids,
+            defaults=common.defaults.batches,
             tenant=self._who.tenant,
             principal=self._who.principal,
             tags=self._who.tags,
-            handle=lambda row: BatchHandle(self._acting, row),
+            handle=lambda row: BatchHandle(acting, row),
         )
+
+    async def submit(
+        self,
+        request: Prompt | RawRequest,
+        /,
+        *,
+        provider: str,
+        via: Via = "live",
+        key: str | None = None,
+        endpoint: str | None = None,
+        credential: str | None = None,
+        deadline_s: float | None = None,
+        on_uncertain: OnUncertain | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Handle[Answer]:
+        """Sends one request, once; durable when it returns.
+
+        `via`: `"live"` sends it now. `"batch"` lets it wait for others of its provider, endpoint, model and credential
+        and sends all of them as one batch. `"auto"` leaves it to the strategy: batched if enough wait when their window
+        closes, else each goes live. `endpoint` is where a `Prompt` goes, by default the provider's first.
+
+        With a `key` that is known, the same request gives the handle of the operation that has it, whichever way it
+        went. `deadline_s` seconds from now it has expired. `on_uncertain` says what happens when it cannot be told
+        whether the provider took it: `"resubmit"` (the default of single requests: it may be paid twice) or `"fail"`
+        (the default of `via="batch"`).
+
+        Raises `InvalidRequest`, `Unsupported`, `TooLarge`, `UnknownProvider`, `KeyConflict`, `Unavailable`, `Closed`.
+        """
+        return await self._common.submitting.submit(
+            request,
+            self._who,
+            provider=provider,
+            via=via,
+            key=key,
+            endpoint=endpoint,
+            credential=credential or self._common.defaults.batches.credential,
+            deadline_s=deadline_s,
+            on_uncertain=on_uncertain,
+            tags={**self._who.tags, **(tags or {})},
+        )
+
+    @property
+    def requestors(self) -> Requestors:
+        """Who will send requests that may be batched: for strategies that count them."""
+        return self._common.requestors
 
     async def get(self, id: str) -> Handle[Any]:
         """The operation with this id. Raises `NotFound`."""
-        return HANDLES[(row := await _row(self._log, id)).kind](self._acting, row)
+        row, line = await _by_id(self._acting, id)
+        return HANDLES[row.kind](self._acting, row) if line is None else LineHandle(self._acting, row, *line)
 
     async def find(self, key: str, *, kind: str | None = None, tenant: str | None = None) -> Handle[Any] | None:
         """The operation that was given `key`, or None."""
-        row = await _keyed(self._log, key, kind, self._who.tenant if tenant is None else tenant)
-        return None if row is None else HANDLES[row.kind](self._acting, row)
+        found = await _by_key(self._acting, key, kind, self._who.tenant if tenant is None else tenant)
+        if found is None:
+            return None
+        row, line = found
+        return HANDLES[row.kind](self._acting, row) if line is None else LineHandle(self._acting, row, *line)
 
     def list(
         self,
@@ -144,8 +199,8 @@ class Service:
         tenant: str | None = None,
         tag: tuple[str, str] | None = None,
     ) -> AsyncIterator[Summary]:
-        """The operations that fit, newest first."""
-        return _listed(self._log, kind=kind, status=status, provider=provider, tenant=tenant, tag=tag)
+        """The operations that fit, newest first. Requests that share a batch are listed as that batch."""
+        return _listed(self._acting.log, kind=kind, status=status, provider=provider, tenant=tenant, tag=tag)
 
     def acting_as(
         self, *, tenant: str | None = None, principal: str | None = None, tags: Mapping[str, str] | None = None
@@ -156,17 +211,7 @@ class Service:
             principal=self._who.principal if principal is None else principal,
             tags={**self._who.tags, **(tags or {})},
         )
-        return Service(
-            self.runtime,
-            self._log,
-            self._blobs,
-            self._folds,
-            self._providers,
-            self._live,
-            ids=self._ids,
-            defaults=self._defaults,
-            who=who,
-        )
+        return Service(self._common, who)
 
     @property
     def healthy(self) -> bool:
@@ -182,77 +227,31 @@ class Service:
         await self.runtime.drain(grace_s=grace_s, purchase_grace_s=purchase_grace_s)
 
 
-class _Looking:
-    """What the views of a reader read from."""
-
-    def __init__(
-        self,
-        log: SqliteReader,
-        blobs: BlobReader,
-        folds: Sequence[KindFold],
-        providers: Mapping[str, BatchProvider],
-        live: Mapping[str, LiveProvider],
-    ) -> None:
-        self.log = log
-        self.blobs = blobs
-        self.folds = folds
-        self.providers = providers
-        self.live = live
-
-    def signal(self, actor: str, item: int | None = None) -> trio.Event:
-        """See `Backing.signal`: commits of another process are seen by polling, whichever item they touch."""
-        return self.log.changes.signal(actor)
-
-    def check_open(self) -> None:
-        """A reader can always go on waiting: another process may take up the log."""
-
-
-class _Acting:
-    """What the handles of a service read from and act through."""
-
-    def __init__(
-        self,
-        log: SqliteLog,
-        blobs: BlobStore,
-        folds: Sequence[KindFold],
-        providers: Mapping[str, BatchProvider],
-        live: Mapping[str, LiveProvider],
-        runtime: Runtime,
-    ) -> None:
-        self.log = log
-        self.blobs = blobs
-        self.folds = folds
-        self.providers = providers
-        self.live = live
-        self._runtime = runtime
-
-    def signal(self, actor: str, item: int | None = None) -> trio.Event:
-        """See `Backing.signal`."""
-        return self._runtime.hints.subscribe(actor, item)
-
-    def check_open(self) -> None:
-        """See `Backing.check_open`."""
-        if self._runtime.failure is not None:
-            raise self._runtime.failure
-        if self._runtime.closing:
-            raise Closed("the service is closing and the operation goes on: ask again by id or key after the restart")
-
-    async def tell(self, row: ActorRow, command: Command) -> Told:
-        """See `Teller.tell`."""
-        return await self._runtime.tell(row.kind, row.actor, command, tenant=row.tenant)
-
-
-async def _row(log: SqliteReader, id: str) -> ActorRow:
-    row = await log.row(id)
-    if row is None:
+async def _by_id(backing: Backing, id: str) -> tuple[ActorRow, tuple[int, Origin] | None]:
+    """The row of an operation, or of the batch that it is a line of, and then which. Raises `NotFound`."""
+    row = await backing.log.row(id)
+    if row is not None:
+        return row, None
+    line = split_line_id(id)
+    row = None if line is None else await backing.log.row(line[0])
+    if row is None or line is None or row.kind != BATCH:
         raise NotFound(f"there is no operation {id[:80]!r}: `list` shows what there is", id=id)
-    return row
+    return row, (line[1], await origin_of(backing, *line))
 
 
-async def _keyed(log: SqliteReader, key: str, kind: str | None, tenant: str) -> ActorRow | None:
-    holder = await log.find_key(tenant, key)
-    row = None if holder is None else await log.row(holder.actor)
-    return row if row is not None and kind in (None, row.kind) else None
+async def _by_key(
+    backing: Backing, key: str, kind: str | None, tenant: str
+) -> tuple[ActorRow, tuple[int, Origin] | None] | None:
+    """As `_by_id`, for the operation that was given `key`; None when there is none of this kind."""
+    holder = await backing.log.find_key(tenant, key)
+    row = None if holder is None else await backing.log.row(holder.actor)
+    if holder is None or row is None:
+        return None
+    if holder.number is None:
+        return (row, None) if kind in (None, row.kind) else None
+    if kind not in (None, REQUEST):
+        return None
+    return row, (holder.number, await origin_of(backing, row.actor, holder.number))
 
 
 async def _listed(

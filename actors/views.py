@@ -16,11 +16,11 @@ from msgspec import Struct
 
 from perdure.actors.batch.ports import BatchProvider
 from perdure.actors.live import LiveProvider
+from perdure.actors.looking import Looking
 from perdure.actors.runtime.aggregate import Aggregate, KindFold
 from perdure.actors.runtime.slot import Told
 from perdure.events.command import Command, Revive
 from perdure.events.errors import (
-    NotFound,
     OperationCancelled,
     OperationExpired,
     OperationFailed,
@@ -89,6 +89,11 @@ class Backing(Protocol):
     @property
     def live(self) -> Mapping[str, LiveProvider]:
         """The providers whose answers to single requests can be read here."""
+        ...
+
+    @property
+    def looking(self) -> Looking:
+        """Reads rows, short streams and lines together with whoever reads at the same time."""
         ...
 
     def signal(self, actor: str, item: int | None = None) -> trio.Event:
@@ -185,11 +190,8 @@ class View(ABC, Generic[R_co]):
 
     async def refresh(self) -> str:
         """Looks again and returns the status."""
-        row = await self._backing.log.row(self.id)
-        if row is None:
-            raise NotFound(f"there is no operation {self.id}", id=self.id)
-        self._row = row
-        return row.standing.status
+        self._row = await self._backing.looking.row(self.id)
+        return self.status
 
     async def result(self, *, timeout_s: float | None = None) -> R_co:
         """The result: the same every time, in every process.
@@ -213,7 +215,7 @@ class View(ABC, Generic[R_co]):
         """The history after version `after`, then what comes (with `follow`), to the last event of a finished one."""
         codecs = {fold.name: fold.codec for fold in self._backing.folds}
         while True:
-            signal = self._backing.signal(self.id)
+            signal = self._signal()
             page = await self._backing.log.stream(self.id, after=after)
             for record in page:
                 yield with_event(record, self._backing.log.log_id, codecs)
@@ -230,7 +232,7 @@ class View(ABC, Generic[R_co]):
         """Progress whenever it has changed, the latest only, until the operation has come to an end."""
         shown: Progress | None = None
         while True:
-            signal = self._backing.signal(self.id)
+            signal = self._signal()
             await self.refresh()
             if self.progress != shown:
                 shown = self.progress
@@ -244,16 +246,26 @@ class View(ABC, Generic[R_co]):
         """The state as folded from the log: now, after version `at`, or at a time. A value of one's own."""
         return (await self._fold(at)).state
 
+    def _signal(self) -> trio.Event:
+        """An event that is set when looking again may show something new; take it before reading."""
+        return self._backing.signal(self.id)
+
+    def _stream(self) -> str:
+        """The actor whose stream tells about this operation."""
+        return self.id
+
     async def _fold(self, at: int | datetime | None = None) -> Aggregate:
         version = at if isinstance(at, int) else None
         time = int(at.timestamp() * 1_000_000) if isinstance(at, datetime) else None
-        _, aggregate = await state_at(self._backing.log, self.id, self._backing.folds, version=version, time=time)
+        _, aggregate = await state_at(
+            self._backing.log, self._stream(), self._backing.folds, version=version, time=time
+        )
         folded: Aggregate = aggregate
         return folded
 
     async def _until(self, reached: Callable[[ActorRow], bool]) -> str:
         while True:
-            signal = self._backing.signal(self.id)
+            signal = self._signal()
             await self.refresh()
             if reached(self._row):
                 return self.status
@@ -318,11 +330,15 @@ class Handle(View[R_co]):
         """Buys again what is uncertain, or revives what is parked: a new attempt, on record. Raises `Rejected`."""
         await self.refresh()
         command = Revive() if self.status == "parked" else self._resubmit_command()
-        await self._teller.tell(self._row, command)
+        await self._teller.tell(self._target(), command)
 
     async def resume(self) -> None:
         """Tries a blocked operation again now: its key or its quota may have changed."""
-        await self._teller.tell(self._row, self._resume_command())
+        await self._teller.tell(self._target(), self._resume_command())
+
+    def _target(self) -> ActorRow:
+        """The actor that is told."""
+        return self._row
 
     @abstractmethod
     def _cancel_command(self) -> Command:

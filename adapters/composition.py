@@ -16,6 +16,7 @@ from typing import Any, Final
 import trio
 from msgspec import Struct
 
+from perdure.actors.backing import Acting, Watching
 from perdure.actors.batch.batches import BatchDefaults
 from perdure.actors.batch.effects import Batches
 from perdure.actors.batch.ports import BatchProvider, FileProvider
@@ -27,7 +28,7 @@ from perdure.actors.provider_file.effects import ProviderFiles
 from perdure.actors.request.effects import Requests
 from perdure.actors.runtime.aggregate import KindFold
 from perdure.actors.runtime.runtime import Runtime, RuntimeLimits
-from perdure.actors.service import Reader, Service
+from perdure.actors.service import Common, Reader, Service, ServiceDefaults
 from perdure.adapters import openai
 from perdure.adapters.config import Config, Env, ProviderConfig
 from perdure.adapters.network import (
@@ -146,7 +147,7 @@ class Resolver:
 def kinds_over(log_id: str, network: Engine, blobs: BlobStore) -> list[Kind[Any, Any]]:
     """All kinds of actor, wired to a log's blobs and to the network."""
     return [
-        Batches(log_id=log_id, providers=providers(), network=network, blobs=blobs),
+        Batches(log_id=log_id, providers=providers(), live=live_providers(), network=network, blobs=blobs),
         ProviderFiles(log_id=log_id, providers=file_providers(), network=network, blobs=blobs),
         Requests(log_id=log_id, providers=live_providers(), network=network, blobs=blobs),
     ]
@@ -222,16 +223,11 @@ async def _opened(
         runtime = Runtime(log, kinds_over(log.log_id, engine, blobs), room=_room(settings), clock=clock, limits=limits)
         await nursery.start(runtime.run)
         nursery.start_soon(_sweep_daily, blobs, log)
-        service = Service(
-            runtime,
-            log,
-            blobs,
-            folds(),
-            providers(),
-            live_providers(),
-            ids=ids,
-            defaults=BatchDefaults(polling=config.polling),
-        )
+        defaults = ServiceDefaults(batches=BatchDefaults(polling=config.polling), strategy=config.batching)
+        acting = Acting(log, blobs, folds(), providers(), live_providers(), runtime)
+        common = Common(acting, ids=ids, defaults=defaults)
+        await nursery.start(common.run)
+        service = Service(common)
         try:
             yield service
         except Exception as error:
@@ -271,11 +267,15 @@ async def read(db: str | os.PathLike[str], /) -> AsyncIterator[Reader]:
     async with (
         open_reader(path, codecs=[fold.codec for fold in folds()]) as log,
         BlobReader(blobs_beside(log.path), ThreadDisk(BLOB_THREADS)) as blobs,
+        trio.open_nursery() as nursery,
     ):
+        watching = Watching(log, blobs, folds(), providers(), live_providers())
+        await nursery.start(watching.looking.run)
         try:
-            yield Reader(log, blobs, folds(), providers(), live_providers())
+            yield Reader(watching)
         except Exception as error:
             failure = error
+        nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
 

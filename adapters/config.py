@@ -16,7 +16,8 @@ import msgspec
 import platformdirs
 from msgspec import Struct
 
-from perdure.actors.batch.batches import Polling
+from perdure.actors.batch.opening import Polling
+from perdure.actors.batch.strategy import BatchStrategy
 from perdure.adapters.network.config import QueueSettings
 from perdure.events.errors import InvalidRequest
 
@@ -75,6 +76,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     providers: Mapping[str, ProviderConfig] = {}
+    batching: BatchStrategy = BatchStrategy()
     polling: Polling = Polling()
     limits: Limits = Limits()
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
@@ -134,7 +136,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         if rest.endswith("_base_url"):
             provider = rest.removesuffix("_base_url")
             values.setdefault("providers", {}).setdefault(provider, {})["base_url"] = text
-        elif section in ("polling", "limits"):
+        elif section in ("batching", "polling", "limits"):
             values.setdefault(section, {})[field] = _number(name, text)
         elif rest == "synchronous":
             values["synchronous"] = text

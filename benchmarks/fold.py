@@ -24,7 +24,7 @@ from benchmarks._fsync import fsync_ms
 from perdure.events.codec import Codec
 from perdure.events.event import Event
 from perdure.events.ids import new_id, now_us
-from perdure.store.records import Append, ItemRow, Standing
+from perdure.store.records import Append, Claim, ItemRow, Standing
 from perdure.store.sqlite import fold_all, open_log
 
 ACTORS = 2_000
@@ -69,6 +69,7 @@ class NoIndex(Struct, frozen=True):
 
     items: Sequence[ItemRow] = ()
     references: Sequence[str] = ()
+    claims: Sequence[Claim] = ()
 
 
 class Fold:

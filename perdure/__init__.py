@@ -98,7 +98,12 @@ from perdure.events.supervision import Parked as Parked
 from perdure.events.supervision import Revived as Revived
 
 if TYPE_CHECKING:
-    from perdure.actors.batch.batches import Polling as Polling
+    from perdure.actors.batch.opening import Polling as Polling
+    from perdure.actors.batch.strategy import BatchStrategy as BatchStrategy
+    from perdure.actors.batch.strategy import MarkedRequestors as MarkedRequestors
+    from perdure.actors.batch.strategy import Requestors as Requestors
+    from perdure.actors.batch.strategy import Submission as Submission
+    from perdure.actors.batch.strategy import Window as Window
     from perdure.actors.batch.views import BatchHandle as BatchHandle
     from perdure.actors.batch.views import BatchView as BatchView
     from perdure.actors.event_log import EventLog as EventLog
@@ -125,6 +130,7 @@ __version__ = "0.1.0"
 
 _LATER = {
     "BatchHandle": ("perdure.actors.batch.views", "BatchHandle"),
+    "BatchStrategy": ("perdure.actors.batch.strategy", "BatchStrategy"),
     "BatchView": ("perdure.actors.batch.views", "BatchView"),
     "Config": ("perdure.adapters.config", "Config"),
     "CursorStore": ("perdure.store.cursor_store", "CursorStore"),
@@ -133,16 +139,20 @@ _LATER = {
     "FileCursor": ("perdure.store.cursor_store", "FileCursor"),
     "Handle": ("perdure.actors.views", "Handle"),
     "Limits": ("perdure.adapters.config", "Limits"),
-    "Polling": ("perdure.actors.batch.batches", "Polling"),
+    "MarkedRequestors": ("perdure.actors.batch.strategy", "MarkedRequestors"),
+    "Polling": ("perdure.actors.batch.opening", "Polling"),
     "Progress": ("perdure.actors.views", "Progress"),
     "ProviderConfig": ("perdure.adapters.config", "ProviderConfig"),
     "Reader": ("perdure.actors.service", "Reader"),
     "RecordedEvent": ("perdure.store.recorded_event", "RecordedEvent"),
+    "Requestors": ("perdure.actors.batch.strategy", "Requestors"),
     "Secret": ("perdure.adapters.config", "Secret"),
     "Service": ("perdure.actors.service", "Service"),
+    "Submission": ("perdure.actors.batch.strategy", "Submission"),
     "Subscription": ("perdure.actors.subscription", "Subscription"),
     "Summary": ("perdure.actors.views", "Summary"),
     "View": ("perdure.actors.views", "View"),
+    "Window": ("perdure.actors.batch.strategy", "Window"),
     "open": ("perdure.adapters.composition", "open"),
     "read": ("perdure.adapters.composition", "read"),
     "run": ("perdure.adapters.composition", "run"),

@@ -119,6 +119,6 @@ async def state_at(
                 return folded, state
             state = fold.evolve(state, fold.codec.decode(payload), at)
             folded = number
-        if not events:
+        if folded < until:
             break
     return folded, state

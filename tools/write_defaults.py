@@ -14,7 +14,7 @@ from typing import Any, cast
 import msgspec
 
 from perdure.actors.batch.asks import CANCEL_PATIENCE_US, GIVE_UP_MARGIN_US
-from perdure.actors.batch.batches import EVERY_S
+from perdure.actors.batch.opening import EVERY_S
 from perdure.actors.batch.state import FIRST_POLLS_US, LONGEST_FIRST_POLL_US
 from perdure.actors.purchase import BLOCKED_RETRY_US, SECOND_US
 from perdure.actors.runtime.supervision import FIRST_WAIT_US, LIMIT, LONGEST_WAIT_US

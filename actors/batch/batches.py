@@ -7,20 +7,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
-from typing import get_args
 
 import trio
 from msgspec import Struct
 
 from perdure.actors.batch.decide import difference
 from perdure.actors.batch.intake import Intake, Requests, Reread, Run, first_difference
+from perdure.actors.batch.opening import (
+    Polling,
+    check_deadline,
+    check_on_uncertain,
+    check_polling,
+    known_provider,
+    open_command,
+)
 from perdure.actors.batch.ports import BatchProvider
 from perdure.actors.batch.state import KIND, BatchState
 from perdure.actors.batch.views import BatchHandle, Order
 from perdure.actors.purchase import SECOND_US
 from perdure.actors.runtime.runtime import Runtime
 from perdure.events.batch import CloseBatch, CollectLines, DiscardBatch, OpenBatch, ResumeBatch
-from perdure.events.errors import InvalidRequest, KeyConflict, NotFound, PerdureError, Rejected, UnknownProvider
+from perdure.events.errors import InvalidRequest, KeyConflict, NotFound, PerdureError, Rejected
 from perdure.events.ids import IdSource
 from perdure.events.keys import check_key
 from perdure.events.purchase import OnUncertain
@@ -34,29 +41,6 @@ FORGET_S = 1.0
 
 LINE_COMMAND_BYTES = 64
 """What a collected line counts for in its batch's mailbox: its name and its place."""
-
-
-LONGEST_DEADLINE_S = 10 * 365 * 86_400.0
-
-
-class Polling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a provider is asked how a batch is doing, in seconds.
-
-    `first_s`: None means the provider's own hint, else a table by batch size (30 s below 10 lines to 10 minutes from
-    1,000 on). `every_s`: the interval after that; a provider's own hint wins over the default 30 s, not over a number
-    that you give.
-    """
-
-    first_s: float | None = None
-    every_s: float | None = None
-
-
-SHORTEST_POLL_S, LONGEST_POLL_S = 0.01, 86_400.0
-"""The bounds of what `Polling` may say, in seconds: a hundredth, so that no loop goes round without a pause, and a
-provider's whole window."""
-
-EVERY_S = 30.0
-"""The default interval between polls (the seed's; media contract, section 4.3)."""
 
 
 class BatchDefaults(Struct, frozen=True, kw_only=True):
@@ -114,22 +98,11 @@ class Batches:
         off while it was read is read again and must be the same. Raises `InvalidRequest`, `TooLarge`, `Unsupported`,
         `UnknownProvider` (nothing is left half made), `KeyConflict`, `Unavailable`, `Closed`.
         """
-        adapter = self._providers.get(provider)
-        if adapter is None:
-            raise UnknownProvider(
-                f"no provider is called {provider!r}: one of {', '.join(sorted(self._providers))}",
-                field="provider",
-                value=provider,
-            )
+        adapter = known_provider(self._providers, provider)
         check_deadline(deadline_s)
-        if on_uncertain not in get_args(OnUncertain):
-            raise InvalidRequest(
-                f"on_uncertain is {on_uncertain!r}: one of {', '.join(get_args(OnUncertain))}",
-                field="on_uncertain",
-                value=on_uncertain,
-            )
+        check_on_uncertain(on_uncertain)
         polling = polling or self._defaults.polling
-        _check_polling(polling)
+        check_polling(polling)
         order = _Order(
             adapter=adapter,
             key=None if key is None else check_key(key),
@@ -297,26 +270,6 @@ class Batches:
         return self._handle(row)
 
 
-def _check_polling(polling: Polling) -> None:
-    """Raises `InvalidRequest` for waits that would ask the provider without a pause, or never."""
-    for name, value, least in (("first_s", polling.first_s, 0.0), ("every_s", polling.every_s, SHORTEST_POLL_S)):
-        if value is not None and not least <= value < LONGEST_POLL_S:
-            raise InvalidRequest(
-                f"polling.{name} is {value}: give seconds from {least:g} to {LONGEST_POLL_S:g}",
-                field=f"polling.{name}",
-                limit=least,
-                value=value,
-            )
-
-
-def check_deadline(deadline_s: float | None) -> None:
-    """Raises `InvalidRequest` for a deadline that is over, or ten years away."""
-    if deadline_s is not None and not 0 < deadline_s < LONGEST_DEADLINE_S:
-        raise InvalidRequest(
-            f"deadline_s is {deadline_s}: give seconds from now, above zero", field="deadline_s", value=deadline_s
-        )
-
-
 class _Order(Struct, frozen=True, kw_only=True):
     """What one call of `submit` asks for."""
 
@@ -331,22 +284,13 @@ class _Order(Struct, frozen=True, kw_only=True):
 
     def command(self, endpoint: str, model: str) -> OpenBatch:
         """The command that opens the batch."""
-        limits = self.adapter.limits(endpoint or self.adapter.endpoints[0])
-        every_s = EVERY_S if self.polling.every_s is None else self.polling.every_s
-        return OpenBatch(
-            provider=self.adapter.name,
+        return open_command(
+            self.adapter,
             endpoint=endpoint,
             model=model,
             credential=self.credential,
-            max_lines=limits.max_lines,
-            max_bytes=limits.max_bytes,
-            window_us=int(self.adapter.window_s * SECOND_US),
-            settle_us=int(self.adapter.settle_s * SECOND_US),
-            every_us=int(every_s * SECOND_US),
-            searchable=self.adapter.searchable,
-            first_poll_us=0 if self.polling.first_s is None else max(1, int(self.polling.first_s * SECOND_US)),
-            hint=self.polling.every_s is None,
             on_uncertain=self.on_uncertain,
             deadline_us=self.deadline_us,
             tags=self.tags,
+            polling=self.polling,
         )

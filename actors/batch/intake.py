@@ -5,13 +5,13 @@ Bounded memory: one run at a time. What cannot be known before the end, that a n
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 
-import msgspec
 import trio
 from msgspec import Struct
 
 from perdure.actors.batch.ports import BatchLimits, BatchProvider
+from perdure.actors.encoding import Encoded, encode_request
 from perdure.events.errors import InvalidRequest, TooLarge
 from perdure.events.requests import Prompt, RawRequest
 
@@ -82,10 +82,6 @@ class Run(Struct):
     size_bytes: int
 
 
-class _Model(Struct):
-    model: object = None
-
-
 class Intake:
     """Reads requests for one batch. `endpoint` and `model` are known once the first run is read."""
 
@@ -97,8 +93,6 @@ class Intake:
         self._names: set[str] = set()
         self._limits: BatchLimits | None = None
         self._run = Run(0, [], [], 0)
-        self._encode = msgspec.json.Encoder().encode
-        self._decode_model = msgspec.json.Decoder(_Model).decode
 
     async def runs(self, requests: Requests) -> AsyncGenerator[Run]:
         """The requests in runs. Raises `InvalidRequest` (with the line), `TooLarge`, `Unsupported`."""
@@ -122,24 +116,25 @@ class Intake:
     def _add(self, request: Prompt | RawRequest, number: int) -> Run | None:
         """Takes one request; gives the run that is whole without it."""
         line = number + 1
-        if isinstance(request, Prompt):
-            request = self._provider.render(request, self.endpoint or self._provider.endpoints[0])
-        elif not isinstance(request, RawRequest):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are untyped
+        endpoints = self._provider.endpoints
+        one = encode_request(self._provider, request, endpoints=endpoints, endpoint=self.endpoint or None, line=line)
+        name = self._name(one.custom_id, number)
+        limits = self._limits or self._begin(one)
+        if one.endpoint != self.endpoint:
             raise InvalidRequest(
-                f"a request is a Prompt or a RawRequest, not {type(request).__name__}", line=line, field="request"
-            )
-        name = self._name(request.custom_id, number)
-        body = self._body(request.body, line)
-        limits = self._limits or self._begin(request.url, line)
-        if request.url != self.endpoint:
-            raise InvalidRequest(
-                f"its endpoint is {request.url!r}, the batch is for {self.endpoint!r}: use one batch for each endpoint",
+                f"its endpoint is {one.endpoint!r}, the batch is for {self.endpoint!r}: use one batch for each",
                 line=line,
                 field="url",
-                value=request.url,
+                value=one.endpoint,
             )
-        self._check_model(body, line)
-        encoded = self._provider.encode_line(f"{self._actor}-{number}", request.url, body)
+        if one.model != self.model:
+            raise InvalidRequest(
+                f"its model is {one.model!r}, the batch is for {self.model!r}: use one batch for each model",
+                line=line,
+                field="body.model",
+                value=one.model,
+            )
+        encoded = self._provider.encode_line(f"{self._actor}-{number}", one.endpoint, one.body)
         if len(encoded) > limits.max_bytes:
             raise TooLarge(
                 f"line {line} has {len(encoded)} bytes, more than a whole batch may have ({limits.max_bytes})",
@@ -161,16 +156,10 @@ class Intake:
         run.size_bytes += len(encoded)
         return whole
 
-    def _begin(self, url: str, line: int) -> BatchLimits:
+    def _begin(self, first: Encoded) -> BatchLimits:
         """The first request says what the batch is for."""
-        if url not in self._provider.endpoints:
-            raise InvalidRequest(
-                f"{self._provider.name} takes no batches for {url!r}: one of {', '.join(self._provider.endpoints)}",
-                line=line,
-                field="url",
-                value=url,
-            )
-        self.endpoint = self.endpoint or url
+        self.endpoint = self.endpoint or first.endpoint
+        self.model = first.model
         self._limits = self._provider.limits(self.endpoint)
         return self._limits
 
@@ -193,31 +182,6 @@ class Intake:
             )
         self._names.add(name)
         return name
-
-    def _body(self, body: Mapping[str, object] | msgspec.Raw, line: int) -> bytes:
-        try:
-            encoded = bytes(body) if isinstance(body, msgspec.Raw) else self._encode(body)
-        except (TypeError, ValueError) as error:
-            raise InvalidRequest(f"its body cannot be written as JSON: {error}", line=line, field="body") from error
-        if not encoded.startswith(b"{"):
-            raise InvalidRequest("its body is not a JSON object", line=line, field="body")
-        return encoded
-
-    def _check_model(self, body: bytes, line: int) -> None:
-        try:
-            named = self._decode_model(body).model
-        except msgspec.MsgspecError as error:
-            raise InvalidRequest(f"its body is not valid JSON: {error}", line=line, field="body") from error
-        if not isinstance(named, str) or not named:
-            raise InvalidRequest("its body names no model", line=line, field="body.model")
-        self.model = self.model or named
-        if named != self.model:
-            raise InvalidRequest(
-                f"its model is {named!r}, the batch is for {self.model!r}: use one batch for each model",
-                line=line,
-                field="body.model",
-                value=named,
-            )
 
 
 def first_difference(before: Sequence[bytes], now: Sequence[bytes]) -> int:

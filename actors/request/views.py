@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from perdure.actors.request.state import RequestState
+from perdure.actors.request.state import CODEC, RequestState, evolve, initial
 from perdure.actors.views import Handle, View
 from perdure.events.command import Command
 from perdure.events.errors import OperationFailed, OutcomeUncertain
 from perdure.events.request import CancelRequest, ResubmitRequest, ResumeRequest
 from perdure.events.requests import Answer, LineError
+from perdure.events.supervision import SUPERVISION_EVENTS
 
 
 class RequestView(View[Answer]):
     """A live request, as any process sees it."""
 
     async def _value(self) -> Answer:
-        state: RequestState = await self.state()
+        state = await self._request()
         assert state.opened is not None
         assert state.answer is not None
         if state.answer.blob:
@@ -30,15 +31,25 @@ class RequestView(View[Answer]):
         return said
 
     async def _reason(self) -> str:
-        state: RequestState = await self.state()
+        state = await self._request()
         return ": ".join(part for part in (state.code, state.message) if part)
 
     async def _failure(self, status: str) -> Exception:
         failure = await super()._failure(status)
         if isinstance(failure, OutcomeUncertain):
-            state: RequestState = await self.state()
+            state = await self._request()
             failure.policy = state.opened.on_uncertain if state.opened else failure.policy
         return failure
+
+    async def _request(self) -> RequestState:
+        """The state as it is now: its stream is short, and reading it is shared with others."""
+        stream = await self._backing.looking.stream(self.id)
+        state = initial(self.id, stream.row.tenant)
+        for _, _, payload in stream.events:
+            event = CODEC.decode(payload)
+            if not isinstance(event, SUPERVISION_EVENTS):
+                state = evolve(state, event)
+        return state
 
 
 class RequestHandle(RequestView, Handle[Answer]):

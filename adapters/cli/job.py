@@ -18,7 +18,7 @@ import trio
 from msgspec import Struct
 
 import perdure
-from perdure.actors.batch.batches import Polling, check_deadline
+from perdure.actors.batch.opening import Polling, check_deadline
 from perdure.actors.batch.ports import BatchProvider
 from perdure.actors.batch.state import BatchState
 from perdure.actors.batch.views import BatchHandle

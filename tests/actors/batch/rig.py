@@ -9,13 +9,15 @@ from typing import Any
 
 import trio
 
-from perdure.actors.batch.batches import BatchDefaults, Polling
+from perdure.actors.backing import Acting
+from perdure.actors.batch.batches import BatchDefaults
 from perdure.actors.batch.effects import Batches
+from perdure.actors.batch.opening import Polling
 from perdure.actors.kind import Kind
 from perdure.actors.provider_file.effects import ProviderFiles
 from perdure.actors.runtime.aggregate import KindFold
 from perdure.actors.runtime.runtime import Runtime, RuntimeLimits
-from perdure.actors.service import Service
+from perdure.actors.service import Common, Service, ServiceDefaults
 from perdure.events.ids import make_id
 from perdure.store.blobs import BlobStore
 from perdure.store.disk import Disk, InlineDisk
@@ -58,16 +60,11 @@ async def serving(
         ]
         runtime = Runtime(log, kinds, room=lambda lane: 16, clock=virtual_us, limits=limits)
         await nursery.start(runtime.run)
-        yield Service(
-            runtime,
-            log,
-            blobs,
-            folds,
-            {NAME: batches},
-            {},
-            ids=counting_ids(),
-            defaults=BatchDefaults(polling=polling),
-        )
+        acting = Acting(log, blobs, folds, {NAME: batches}, {}, runtime)
+        defaults = ServiceDefaults(batches=BatchDefaults(polling=polling))
+        common = Common(acting, ids=counting_ids(), defaults=defaults)
+        await nursery.start(common.run)
+        yield Service(common)
         await runtime.drain(grace_s=grace_s, purchase_grace_s=grace_s)
         nursery.cancel_scope.cancel()
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.abc import Clock
 
-from perdure.actors.batch.batches import Polling
+from perdure.actors.batch.opening import Polling
 from perdure.actors.batch.views import BatchHandle
 from perdure.events.errors import NotFound, OperationCancelled, OperationExpired, Timeout
 from perdure.events.requests import Prompt

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.abc import Clock
 
-from perdure.actors.batch.batches import Polling
+from perdure.actors.batch.opening import Polling
 from perdure.actors.batch.ports import InputProblem
 from perdure.actors.batch.views import BatchHandle
 from perdure.actors.fetch import NotSent, Refused, Unknown

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import trio
 
-from perdure.actors.live import LiveProvider
+from perdure.actors.backing import Acting
 from perdure.actors.purchase import SECOND_US
 from perdure.actors.request.effects import Requests, keep
 from perdure.actors.request.state import KIND
 from perdure.actors.request.views import RequestHandle
 from perdure.actors.runtime.aggregate import KindFold
 from perdure.actors.runtime.runtime import Runtime
-from perdure.actors.runtime.slot import Told
-from perdure.events.command import Command
 from perdure.events.ids import make_id
 from perdure.events.purchase import OnUncertain
 from perdure.events.request import OpenRequest
@@ -32,16 +30,12 @@ ACTOR: Final = make_id("req", EPOCH_US, 1)
 BODY: Final = b'{"model":"m","input":"a question"}'
 
 
-class Desk:
+class Desk(Acting):
     """Where requests are made and looked at; what the service's handles act through."""
 
     def __init__(self, runtime: Runtime, log: SqliteLog, blobs: BlobStore, kind: Requests) -> None:
-        self.runtime = runtime
-        self.log = log
-        self.blobs = blobs
+        super().__init__(log, blobs, [KindFold(kind)], {}, {NAME: MemoryLive()}, runtime)
         self.kind = kind
-        self.folds = [KindFold(kind)]
-        self.live: Mapping[str, LiveProvider] = {NAME: MemoryLive()}
 
     async def submit(
         self,
@@ -74,8 +68,7 @@ class Desk:
         """The handle of a request that is in the log."""
         row = await self.log.row(actor)
         assert row is not None
-        backing: Any = self
-        return RequestHandle(backing, row)
+        return RequestHandle(self, row)
 
     async def settled(self, actor: str = ACTOR) -> ActorRow:
         """The row of a request once nothing is owed any more and only somebody may move it on."""
@@ -95,17 +88,6 @@ class Desk:
         """Raises what the log's own verification finds wrong."""
         await assert_verifies(self.log, [self.kind])
 
-    def signal(self, actor: str, item: int | None = None) -> trio.Event:
-        """See `Backing`."""
-        return self.runtime.hints.subscribe(actor, item)
-
-    def check_open(self) -> None:
-        """See `Backing`."""
-
-    async def tell(self, row: ActorRow, command: Command) -> Told:
-        """See `Teller`."""
-        return await self.runtime.tell(row.kind, row.actor, command, tenant=row.tenant)
-
 
 @asynccontextmanager
 async def asking(path: Path, world: World, *, disk: Disk | None = None) -> AsyncGenerator[Desk]:
@@ -113,5 +95,8 @@ async def asking(path: Path, world: World, *, disk: Disk | None = None) -> Async
     disk = disk or InlineDisk()
     async with BlobStore(path.with_name(f"{path.name}-blobs"), disk) as blobs:
         kind = Requests(log_id="log", providers={NAME: MemoryLive()}, network=MemoryNetwork(world), blobs=blobs)
-        async with living(path, [kind], disk=disk) as (runtime, log):
-            yield Desk(runtime, log, blobs, kind)
+        async with living(path, [kind], disk=disk) as (runtime, log), trio.open_nursery() as nursery:
+            desk = Desk(runtime, log, blobs, kind)
+            await nursery.start(desk.looking.run)
+            yield desk
+            nursery.cancel_scope.cancel()

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from pathlib import Path
 
-import msgspec
 import pytest
 
 import perdure
@@ -16,9 +15,7 @@ from perdure.actors.request.state import RequestState
 from perdure.actors.request.views import RequestHandle
 from perdure.adapters.simulator import faults
 from perdure.events.errors import OperationCancelled, OperationFailed, OutcomeUncertain
-from perdure.events.ids import new_id
 from perdure.events.purchase import OnUncertain
-from perdure.events.request import OpenRequest, inline
 from tests.actors.provider_rig import VARIABLE, Rig, rigged
 from tests.secrets import wrong_key
 
@@ -42,21 +39,8 @@ async def submit(
     fields: Mapping[str, object] | None = None,
 ) -> RequestHandle:
     """One request with a small body."""
-    body = msgspec.json.encode({"model": "m", "input": "name a fjord", **(fields or {})})
-    content = inline(body)
-    assert content is not None
-    command = OpenRequest(
-        provider="openai",
-        endpoint=endpoint,
-        model="m",
-        credential="default",
-        body=content,
-        digest="d",
-        on_uncertain=on_uncertain,
-    )
-    actor = new_id("req")
-    await service.runtime.tell("request", actor, command)
-    handle = await service.get(actor)
+    request = perdure.RawRequest(endpoint, {"model": "m", "input": "name a fjord", **(fields or {})})
+    handle = await service.submit(request, provider="openai", on_uncertain=on_uncertain)
     assert isinstance(handle, RequestHandle)
     return handle
 

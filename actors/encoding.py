@@ -1,0 +1,91 @@
+"""Requests on their way into the log: judged, rendered for their provider and encoded, in one way for all of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from perdure.events.errors import InvalidRequest, Unsupported
+from perdure.events.requests import Prompt, RawRequest
+
+
+class Renders(Protocol):
+    """What encoding needs of a provider."""
+
+    @property
+    def name(self) -> str:
+        """The provider's name."""
+        ...
+
+    def render(self, prompt: Prompt, endpoint: str) -> RawRequest:
+        """The provider's request for a neutral prompt. Raises `Unsupported`."""
+        ...
+
+
+class Encoded(Struct, frozen=True):
+    """A request as its provider wants it: `body` is JSON."""
+
+    endpoint: str
+    model: str
+    body: bytes
+    custom_id: str | None
+
+
+class _Named(Struct):
+    model: object = None
+    stream: object = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Named).decode
+
+
+def encode_request(
+    provider: Renders,
+    request: Prompt | RawRequest,
+    *,
+    endpoints: Sequence[str],
+    endpoint: str | None,
+    line: int | None = None,
+) -> Encoded:
+    """Renders and encodes one request. `endpoint` is where prompts go, by default the first of `endpoints`.
+
+    `line` is named in errors. Raises `InvalidRequest`, `Unsupported`.
+    """
+    if isinstance(request, Prompt):
+        request = provider.render(request, endpoint or endpoints[0])
+    elif not isinstance(request, RawRequest):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are untyped
+        raise InvalidRequest(
+            f"a request is a Prompt or a RawRequest, not {type(request).__name__}", line=line, field="request"
+        )
+    try:
+        body = bytes(request.body) if isinstance(request.body, msgspec.Raw) else _encode(request.body)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"its body cannot be written as JSON: {error}", line=line, field="body") from error
+    if not body.startswith(b"{"):
+        raise InvalidRequest("its body is not a JSON object", line=line, field="body")
+    try:
+        named = _decode(body)
+    except msgspec.MsgspecError as error:
+        raise InvalidRequest(f"its body is not valid JSON: {error}", line=line, field="body") from error
+    if not isinstance(named.model, str) or not named.model:
+        raise InvalidRequest("its body names no model", line=line, field="body.model")
+    if named.stream:
+        raise Unsupported("answers are not streamed here: leave out 'stream'", capability="stream")
+    if request.url not in endpoints:
+        raise InvalidRequest(
+            f"{provider.name} takes no request for {request.url!r} here: one of {', '.join(endpoints)}",
+            line=line,
+            field="url",
+            value=request.url,
+        )
+    return Encoded(request.url, named.model, body, request.custom_id)
+
+
+def digest_of(provider: str, encoded: Encoded) -> str:
+    """What tells whether two requests under one key are the same: a hash of provider, endpoint and body."""
+    return hashlib.sha256(b"\0".join((provider.encode(), encoded.endpoint.encode(), encoded.body))).hexdigest()[:32]

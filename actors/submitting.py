@@ -1,0 +1,247 @@
+"""`service.submit`: one request, sent live, batched with others, or whichever is worth it; once, whatever happens.
+
+A route is decided once for each request and is a value: None, live, or the window to wait in. Nothing intercepts a
+request afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from msgspec import Struct
+
+from perdure.actors.backing import Acting
+from perdure.actors.batch.lines import LineHandle, Origin, line_id
+from perdure.actors.batch.opening import check_deadline, check_on_uncertain, known_provider
+from perdure.actors.batch.state import KIND as BATCH
+from perdure.actors.batch.strategy import BatchStrategy, Requestors, Submission, Window
+from perdure.actors.batch.windows import Group, Request, Windows
+from perdure.actors.encoding import Encoded, digest_of, encode_request
+from perdure.actors.live import LiveProvider
+from perdure.actors.purchase import SECOND_US
+from perdure.actors.request.effects import keep
+from perdure.actors.request.state import KIND as REQUEST
+from perdure.actors.request.state import RequestState
+from perdure.actors.request.views import RequestHandle
+from perdure.actors.views import Handle
+from perdure.events.batch import ResumeBatch
+from perdure.events.errors import InvalidRequest, KeyConflict, Unsupported
+from perdure.events.ids import IdSource
+from perdure.events.keys import check_key
+from perdure.events.purchase import OnUncertain
+from perdure.events.request import OpenRequest, ResumeRequest
+from perdure.events.requests import Answer, Prompt, RawRequest
+from perdure.store.records import ActorRow, Holder, KeyTaken, Standing
+
+Via = Literal["live", "batch", "auto"]
+
+
+class Who(Struct, frozen=True):
+    """On whose behalf commands are given."""
+
+    tenant: str = ""
+    principal: str = ""
+    tags: Mapping[str, str] = {}
+
+
+class Submitting:
+    """Submits single requests for everybody who shares a service."""
+
+    def __init__(
+        self, acting: Acting, *, ids: IdSource, windows: Windows, strategy: BatchStrategy, requestors: Requestors
+    ) -> None:
+        self._runtime = acting.runtime
+        self._blobs = acting.blobs
+        self._batchers = acting.providers
+        self._live = acting.live
+        self._ids = ids
+        self._windows = windows
+        self._strategy = strategy
+        self._requestors = requestors
+        self._acting = acting
+
+    async def submit(
+        self,
+        request: Prompt | RawRequest,
+        who: Who,
+        *,
+        provider: str,
+        via: Via,
+        key: str | None,
+        endpoint: str | None,
+        credential: str,
+        deadline_s: float | None,
+        on_uncertain: OnUncertain | None,
+        tags: Mapping[str, str],
+    ) -> Handle[Answer]:
+        """See `Service.submit`."""
+        if via not in get_args(Via):
+            raise InvalidRequest(f"via is {via!r}: one of {', '.join(get_args(Via))}", field="via", value=via)
+        live = known_provider(self._live, provider)
+        check_deadline(deadline_s)
+        if on_uncertain is not None:
+            check_on_uncertain(on_uncertain)
+        if key is not None:
+            check_key(key)
+        encoded = self._encode(live, request, via, endpoint)
+        digest = digest_of(provider, encoded)
+        deadline_us = int(deadline_s * SECOND_US) if deadline_s else 0
+        route = self._route(encoded, who, provider=provider, via=via, credential=credential, on_uncertain=on_uncertain)
+        try:
+            if route is None:
+                command = OpenRequest(
+                    provider=provider,
+                    endpoint=encoded.endpoint,
+                    model=encoded.model,
+                    credential=credential,
+                    body=await keep(self._blobs, encoded.body),
+                    digest=digest,
+                    on_uncertain=on_uncertain or "resubmit",
+                    deadline_us=deadline_us,
+                    custom_id=encoded.custom_id or "",
+                    tags=tags,
+                )
+                return await self._send(command, who, key)
+            group, window = route
+            place = await self._windows.add(
+                group,
+                window,
+                Request(
+                    encoded=encoded,
+                    key=key,
+                    digest=digest,
+                    deadline_at=_whole_second(self._runtime.now() + deadline_us) if deadline_us else 0,
+                    principal=who.principal,
+                    tags=tags,
+                ),
+            )
+        except KeyTaken as taken:
+            return await self._known(taken.key, taken.holder, digest)
+        origin = Origin(created_at=self._runtime.now(), key=key, tags=dict(tags))
+        return LineHandle(self._acting, _new_row(place.actor, BATCH, who, None, origin, provider), place.number, origin)
+
+    # ------------------------------------------------------------------ which way
+
+    def _encode(self, live: LiveProvider, request: Prompt | RawRequest, via: Via, endpoint: str | None) -> Encoded:
+        batcher = self._batchers.get(live.name)
+        if via == "batch":
+            if batcher is None:
+                raise Unsupported(
+                    f"{live.name} has no batches: submit it with via='live' or via='auto'",
+                    capability="batches",
+                    parameter="via",
+                )
+            return encode_request(batcher, request, endpoints=batcher.endpoints, endpoint=endpoint)
+        return encode_request(live, request, endpoints=live.live_endpoints, endpoint=endpoint)
+
+    def _route(
+        self,
+        encoded: Encoded,
+        who: Who,
+        *,
+        provider: str,
+        via: Via,
+        credential: str,
+        on_uncertain: OnUncertain | None,
+    ) -> tuple[Group, Window] | None:
+        """Where a request goes: live (None), or into a group's window."""
+        batcher = self._batchers.get(provider)
+        if via == "live" or batcher is None or encoded.endpoint not in batcher.endpoints:
+            return None
+
+        def group(minimum: int, otherwise: OnUncertain) -> Group:
+            return Group(
+                tenant=who.tenant,
+                provider=provider,
+                endpoint=encoded.endpoint,
+                model=encoded.model,
+                credential=credential,
+                on_uncertain=on_uncertain or otherwise,
+                minimum=minimum,
+            )
+
+        strategy = self._strategy
+        if via == "batch":
+            return group(0, "fail"), Window(open_s=strategy.window_s, max_lines=strategy.max_lines, minimum=0)
+        submission = Submission(
+            provider=provider,
+            endpoint=encoded.endpoint,
+            model=encoded.model,
+            waiting=self._windows.waiting(group(strategy.minimum, "resubmit")),
+            requestors=self._requestors.count,
+        )
+        window = strategy.window(submission)
+        return None if window is None else (group(window.minimum, "resubmit"), window)
+
+    # ------------------------------------------------------------------ live
+
+    async def _send(self, command: OpenRequest, who: Who, key: str | None) -> RequestHandle:
+        actor = self._ids("req")
+        try:
+            told = await self._runtime.tell(
+                REQUEST,
+                actor,
+                command,
+                tenant=who.tenant,
+                key=key,
+                principal=who.principal,
+                size=command.body.size_bytes,
+            )
+        finally:
+            if command.body.blob:
+                self._blobs.release(command.body.blob)
+        origin = Origin(created_at=self._runtime.now(), key=key, tags=dict(command.tags))
+        return RequestHandle(self._acting, _new_row(actor, REQUEST, who, key, origin, command.provider, told.version))
+
+    # ------------------------------------------------------------------ known already
+
+    async def _known(self, key: str, holder: Holder, digest: str) -> Handle[Answer]:
+        """The handle of the request that holds `key`, if it is the same one. One that is blocked tries again now."""
+        if holder.number is not None:
+            if holder.digest != digest:
+                raise _conflict(key, line_id(holder.actor, holder.number), "request")
+            row = (await self._acting.looking.line(holder.actor, holder.number)).row  # shares its read with others
+            if row.standing.status == "blocked":
+                await self._acting.tell(row, ResumeBatch())
+            return LineHandle(self._acting, row, holder.number, Origin(created_at=row.created_at, key=key))
+        row = await self._acting.looking.row(holder.actor)
+        if row.kind != REQUEST:
+            raise _conflict(key, row.actor, "kind")
+        state: RequestState = (await self._runtime.state(REQUEST, row.actor, row.tenant)).state
+        if state.opened is None or state.opened.digest != digest:
+            raise _conflict(key, row.actor, "request")
+        if row.standing.status == "blocked":
+            await self._acting.tell(row, ResumeRequest())
+        return RequestHandle(self._acting, row)
+
+
+def _conflict(key: str, existing_id: str, difference: str) -> KeyConflict:
+    return KeyConflict(
+        f"the key {key!r} belongs to {existing_id}, which asks for something else: use another key",
+        key=key,
+        existing_id=existing_id,
+        difference=difference,
+    )
+
+
+def _whole_second(at_us: int) -> int:
+    """The next whole second: lines of a window then share few deadlines."""
+    return -(-at_us // SECOND_US) * SECOND_US
+
+
+def _new_row(
+    actor: str, kind: str, who: Who, key: str | None, origin: Origin, provider: str, version: int = 1
+) -> ActorRow:
+    """The row of an operation that was just recorded, without reading it back: a handle looks again when asked."""
+    standing = Standing(status="pending", fold=0, next_due=None, provider=provider, tags=origin.tags)
+    return ActorRow(
+        actor=actor,
+        kind=kind,
+        tenant=who.tenant,
+        key=key,
+        version=version,
+        created_at=origin.created_at,
+        updated_at=origin.created_at,
+        standing=standing,
+    )
