@@ -1,0 +1,94 @@
+"""Neutral messages: what a prompt says in more than one text, with files in it.
+
+A part's source says where its bytes come from. Before a request leaves, every source is resolved into one of three that
+a provider can be told: `Inline`, `Url`, `ProviderRef`. Resolving makes new messages and never changes the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+
+class Inline(Struct, frozen=True, tag="inline"):
+    """Bytes that stand in the request itself."""
+
+    data: bytes
+    mime_type: str
+
+
+class Url(Struct, frozen=True, tag="url"):
+    """An address, http or https. `mime_type`: None when it is not known."""
+
+    url: str
+    mime_type: str | None = None
+
+
+class DataUrl(Struct, frozen=True, tag="data_url"):
+    """A `data:` URL, whose bytes stand in it."""
+
+    url: str
+
+
+class ProviderRef(Struct, frozen=True, tag="provider_ref"):
+    """A file that is at `provider` already, by the name that its requests use. It is of use at that provider only."""
+
+    provider: str
+    reference: str
+    mime_type: str
+    filename: str = ""
+
+
+class FileReference(Struct, frozen=True, tag="file"):
+    """A file of ours, by its `file_…` id."""
+
+    id: str
+
+
+Resolved: TypeAlias = Inline | Url | ProviderRef
+"""What a provider's adapter renders."""
+
+
+class Text(Struct, frozen=True, tag="text"):
+    """Words."""
+
+    text: str
+
+
+class Image(Struct, frozen=True, tag="image"):
+    """A picture."""
+
+    source: Resolved | DataUrl | FileReference
+
+
+class Document(Struct, frozen=True, tag="document"):
+    """A document, such as a PDF or plain text. `filename` is shown to the model where the provider does that."""
+
+    source: Resolved | DataUrl | FileReference
+    filename: str | None = None
+
+
+class Audio(Struct, frozen=True, tag="audio"):
+    """A recording."""
+
+    source: Resolved | DataUrl | FileReference
+
+
+class Video(Struct, frozen=True, tag="video"):
+    """A film."""
+
+    source: Resolved | DataUrl | FileReference
+
+
+Part: TypeAlias = Text | Image | Document | Audio | Video
+
+Role: TypeAlias = Literal["user", "assistant"]
+
+
+class Message(Struct, frozen=True):
+    """One turn of a conversation."""
+
+    role: Role
+    parts: Sequence[Part]
