@@ -16,6 +16,9 @@ from perdure.events.requests import Usage
 BATCH_TIER: Final = "batch"
 """The tier of everything that went through a provider's batches."""
 
+STANDARD_TIER: Final = "standard"
+"""The tier of everything else, unless the provider's answer says another."""
+
 CACHE_READ_SHARE: Final = 0.1
 """What a cached input token costs beside a fresh one where the rates do not say (media contract, section 6.1)."""
 
@@ -46,7 +49,7 @@ class CostEntry(Struct, frozen=True, kw_only=True):
     tags: Mapping[str, str] = {}
 
 
-def price(usage: Usage | None, rates: Rates, tier: str = "standard") -> float | None:
+def price(usage: Usage | None, rates: Rates, tier: str = STANDARD_TIER) -> float | None:
     """What `usage` costs at `rates`, in US dollars; None without a usage, or without a rate for what it counts.
 
     Cached tokens are part of the input tokens, reasoning tokens of the output tokens, as providers count them.

@@ -27,7 +27,7 @@ from perdure.events.batch import (
 from perdure.events.command import Command
 from perdure.events.errors import NotFound
 from perdure.events.event import Event
-from perdure.events.pricing import BATCH_TIER, CostEntry, Rates, cost_entry
+from perdure.events.pricing import BATCH_TIER, STANDARD_TIER, CostEntry, Rates, cost_entry
 from perdure.events.requests import Answer, BatchSummary, Line, LineError
 from perdure.store.records import ItemRow
 
@@ -152,19 +152,27 @@ class BatchView(View[BatchSummary]):
     async def costs(self, rates: Rates, *, after: int = 0) -> AsyncGenerator[CostEntry]:
         """What each answered line behind cursor `after` costs at `rates`, in US dollars, in order of arrival.
 
-        The tier is `batch`, whatever the provider's answer says of it. Lines with an error cost nothing and give no
-        entry. Ends as `results` does; close it (`contextlib.aclosing`) when you leave it early.
+        The tier is `batch`, whatever the provider's answer says of it, and `standard` where the lines went live. Lines
+        with an error cost nothing and give no entry; nor do answers to lines that had been given up. Ends as `results`
+        does; close it (`contextlib.aclosing`) when you leave it early.
         """
+        tier = ""
         async with aclosing(self._in_order_of_arrival(after)) as lines:
             async for line in lines:
                 if line.answer is not None:
+                    tier = tier or await self._tier()
                     tags = {
                         "type": "batch",
                         "provider": self.provider,
                         "batch_id": self.id,
                         "custom_id": line.custom_id,
                     }
-                    yield cost_entry(line.answer.usage, rates, tier=BATCH_TIER, model=line.answer.model, tags=tags)
+                    yield cost_entry(line.answer.usage, rates, tier=tier, model=line.answer.model, tags=tags)
+
+    async def _tier(self) -> str:
+        """At what rates the lines are bought: known once there is an answer, for then the window is closed."""
+        state: BatchState = await self.state()
+        return BATCH_TIER if state.direct is None else STANDARD_TIER
 
     async def _read(self, items: Sequence[ItemRow], cursors: Sequence[int]) -> list[Line]:
         """The lines of some rows, in one hop for all their bytes."""

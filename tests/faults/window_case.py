@@ -19,8 +19,8 @@ async def outcomes(window: Windowed) -> list[str]:
     """`ok` or the code of its error, line by line, once the batch has ended."""
     handle = await window.handle()
     await handle.ended()
-    in_order = codes(await lines_of(handle))
-    assert codes(await lines_of(handle, order="arrival")) == in_order
+    in_order, arrived = codes(await lines_of(handle)), await lines_of(handle, order="arrival")
+    assert (codes(arrived), len(arrived)) == (in_order, len(in_order)), "each line comes once"
     return [in_order[f"{WINDOW}-{number}"] for number in range(len(in_order))]
 
 
