@@ -82,8 +82,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
 
     @staticmethod
-    def load(*, directory: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
+    def load(*, directory: Path | None = None, environ: Mapping[str, str] | None = None, **options: Any) -> Config:
         """The configuration of a program started in `directory` (by default the current one).
+
+        `options` are fields that the program itself sets, such as `polling=Polling(every_s=5)`; they win over all else.
 
         `perdure.toml` there wins over the user's own file; variables win over both: `PERDURE_POLLING_EVERY_S=5`,
         `PERDURE_LIMITS_GRACE_S=1`, `PERDURE_<PROVIDER>_BASE_URL=…`. Raises `InvalidRequest` that names the place.
@@ -91,7 +93,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         merged: dict[str, Any] = {}
         for _, values in layers(directory=directory, environ=environ):
             _merge(merged, values)
-        return _convert(merged, "the configuration")
+        return msgspec.structs.replace(_convert(merged, "the configuration"), **options)
 
 
 def config_files(directory: Path | None = None) -> list[Path]:

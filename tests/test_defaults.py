@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure.actors.batch.strategy import BatchStrategy
 from perdure.adapters.config import Config
 from perdure.events.errors import InvalidRequest
 from tests.secrets import assert_no_key, unique_key
@@ -28,6 +29,15 @@ def test_a_variable_wins_over_the_file_and_the_file_over_the_default(tmp_path: P
     assert (config.polling.every_s, config.polling.first_s) == (9, 3)
     assert config.limits.grace_s == 2.5
     assert config.limits.stop_s == 5.0
+
+
+def test_what_a_program_sets_wins_and_leaves_the_rest(tmp_path: Path) -> None:
+    environ = {"PERDURE_POLLING_EVERY_S": "9", "PERDURE_BATCHING_MINIMUM": "7"}
+    config = Config.load(directory=tmp_path, environ=environ, batching=BatchStrategy(window_s=1.0))
+    assert config.polling.every_s == 9
+    assert (config.batching.window_s, config.batching.minimum) == (1.0, 3)
+    assert Config.load(directory=tmp_path, environ=environ).batching.minimum == 7
+
 
 
 def test_a_base_url_is_set_by_a_variable_named_for_its_provider(tmp_path: Path) -> None:
