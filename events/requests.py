@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from perdure.events.messages import Message
+
 
 class _Content(Struct, frozen=True):
-    content: str
+    content: str | Sequence[Message]
 
 
 class Prompt(_Content, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A question in neutral words; the provider's adapter turns it into the provider's own body.
 
+    `content`: the words of one user's turn, or the turns of a conversation, oldest first, with files in them.
     `extra` is merged into that body as it is. `custom_id` names the request within a batch, 1 to 256 characters.
     """
 

@@ -66,6 +66,17 @@ from perdure.events.errors import Unsupported as Unsupported
 from perdure.events.errors import VersionConflict as VersionConflict
 from perdure.events.event import Event as Event
 from perdure.events.event import Recorded as Recorded
+from perdure.events.messages import Audio as Audio
+from perdure.events.messages import DataUrl as DataUrl
+from perdure.events.messages import Document as Document
+from perdure.events.messages import FileReference as FileReference
+from perdure.events.messages import Image as Image
+from perdure.events.messages import Inline as Inline
+from perdure.events.messages import Message as Message
+from perdure.events.messages import ProviderRef as ProviderRef
+from perdure.events.messages import Text as Text
+from perdure.events.messages import Url as Url
+from perdure.events.messages import Video as Video
 from perdure.events.provider_file import FileUploaded as FileUploaded
 from perdure.events.provider_file import OwnerTold as OwnerTold
 from perdure.events.provider_file import OwnerWarned as OwnerWarned

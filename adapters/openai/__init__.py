@@ -6,7 +6,7 @@ The wire is in `contracts/providers.md` section 1.
 | --- | --- |
 | `batches`, `files`, `live` | the ports, over a `Fetch` |
 | `paging`, `download`, `multipart` | reading lists, reading result files, sending files: all streamed or by pages |
-| `requests`, `lines`, `wire` | bodies and input lines, output and error lines, OpenAI's objects: pure |
+| `requests`, `content`, `lines`, `wire` | bodies and input lines, messages, output and error lines, objects: pure |
 | `account`, `answers` | address and key, what an answer that cannot be read means |
 """
 

@@ -15,9 +15,10 @@ from perdure.actors.fetch import Fetch, HttpRequest
 from perdure.adapters.openai import lines, requests
 from perdure.adapters.openai.account import NAME
 from perdure.adapters.openai.answers import created_answer
+from perdure.adapters.openai.content import CHAT, RESPONSES
 from perdure.events.requests import Answer, LineError, Prompt, RawRequest
 
-ENDPOINTS: Final[Sequence[str]] = (requests.RESPONSES, requests.CHAT, requests.EMBEDDINGS)
+ENDPOINTS: Final[Sequence[str]] = (RESPONSES, CHAT, requests.EMBEDDINGS)
 
 ANSWER_S: Final = 600.0
 """How long an answer may take, in seconds: what the SDK waits (section 1), enough for long reasoning."""

@@ -11,11 +11,10 @@ from typing import Final
 import msgspec
 
 from perdure.adapters.openai.account import NAME
+from perdure.adapters.openai.content import CHAT, RESPONSES, chat_messages, response_input
 from perdure.events.errors import Unsupported
 from perdure.events.requests import Prompt, RawRequest
 
-RESPONSES: Final = "/v1/responses"
-CHAT: Final = "/v1/chat/completions"
 EMBEDDINGS: Final = "/v1/embeddings"
 
 ENDPOINTS: Final[Sequence[str]] = (
@@ -44,8 +43,9 @@ MAX_LINE_ID: Final = 64
 def render(prompt: Prompt, endpoint: str) -> RawRequest:
     """OpenAI's request for a neutral prompt; `extra` is laid over the body at the end, as it is.
 
-    Responses and chat completions take every field. Embeddings take the content alone. Raises `Unsupported` for another
-    endpoint, for a field that an endpoint has no place for, and for `stream`: answers are kept whole.
+    Responses and chat completions take every field, and the parts of messages that `content` lists. Embeddings take
+    text alone. Raises `Unsupported` for another endpoint, for a field or part that an endpoint has no place for, and
+    for `stream`: answers are kept whole. Raises `InvalidRequest` for a source that nobody resolved.
     """
     if prompt.extra.get("stream"):
         raise Unsupported("answers are not streamed here: leave out 'stream'", capability="stream")
@@ -103,7 +103,7 @@ def body_of(line: bytes) -> bytes:
 
 
 def _responses_body(prompt: Prompt) -> dict[str, object]:
-    body: dict[str, object] = {"model": prompt.model, "input": prompt.content}
+    body: dict[str, object] = {"model": prompt.model, "input": response_input(prompt.content, NAME)}
     if prompt.instructions is not None:
         body["instructions"] = prompt.instructions
     if prompt.max_output_tokens is not None:
@@ -114,7 +114,7 @@ def _responses_body(prompt: Prompt) -> dict[str, object]:
 
 
 def _chat_body(prompt: Prompt) -> dict[str, object]:
-    messages = [{"role": "user", "content": prompt.content}]
+    messages = chat_messages(prompt.content, NAME)
     if prompt.instructions is not None:
         messages.insert(0, {"role": "system", "content": prompt.instructions})  # `system` is what every model takes
     body: dict[str, object] = {"model": prompt.model, "messages": messages}
@@ -133,4 +133,6 @@ def _embeddings_body(prompt: Prompt) -> dict[str, object]:
     ):
         if value is not None:
             raise Unsupported(f"{EMBEDDINGS} has no {name!r}: leave it out", capability=name, parameter=name)
+    if not isinstance(prompt.content, str):
+        raise Unsupported(f"{EMBEDDINGS} takes text alone, no messages", capability="messages", parameter="content")
     return {"model": prompt.model, "input": prompt.content}
