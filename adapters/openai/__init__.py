@@ -5,7 +5,7 @@ The wire is in `contracts/providers.md` section 1.
 | module | holds |
 | --- | --- |
 | `batches`, `files`, `live` | the ports, over a `Fetch` |
-| `paging`, `download`, `multipart` | reading lists, reading result files, sending files: all streamed or by pages |
+| `paging`, `download` | reading lists, page by page, and result files, streamed |
 | `requests`, `content`, `lines`, `wire` | bodies and input lines, messages, output and error lines, objects: pure |
 | `account`, `answers` | address and key, what an answer that cannot be read means |
 """

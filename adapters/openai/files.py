@@ -10,10 +10,10 @@ from typing import Final
 
 from perdure.actors.batch.ports import StoredFile
 from perdure.actors.fetch import BodySource, Fetch, HttpRequest
+from perdure.adapters.multipart import file_form
 from perdure.adapters.openai.account import NAME
 from perdure.adapters.openai.answers import FILE, FILE_PAGE, created_answer
 from perdure.adapters.openai.batches import SETTLE_S
-from perdure.adapters.openai.multipart import file_form
 from perdure.adapters.openai.paging import read_back
 from perdure.adapters.openai.wire import FileObject
 

@@ -13,8 +13,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from perdure.actors.batch.ports import FileProvider
 from perdure.actors.fetch import HttpRequest, Refused, Unknown
+from perdure.adapters.multipart import boundary_of, file_form
 from perdure.adapters.openai import OpenAIFiles
-from perdure.adapters.openai.multipart import boundary_of, file_form
 from tests.adapters.openai.fake import FakeFetch, Reply, chunks_of, file, page, reply
 
 FILES: FileProvider = OpenAIFiles()

@@ -1,8 +1,8 @@
 """A multipart form with one streamed file: small fields in memory, the file's bytes as their source gives them.
 
 Wire form: RFC 7578, with quotes and line ends in names escaped as browsers do (WHATWG HTML, "multipart form data").
-Fields go before the file, as OpenAI's SDK sends them (`contracts/providers.md` section 1.1). The length is exact before
-the first byte is read, and each opening of the body gives the same bytes.
+Fields go before the file, as OpenAI's SDK sends them and xAI wants them (`contracts/providers.md` sections 1.1 and 4).
+The length is exact before the first byte is read, and each opening of the body gives the same bytes.
 """
 
 from __future__ import annotations
@@ -35,14 +35,22 @@ def boundary_of(filename: str) -> str:
     return "perdure-" + hashlib.sha256(filename.encode()).hexdigest()[:32]
 
 
-def file_form(fields: Sequence[tuple[str, str]], *, filename: str, file: BodySource, file_bytes: int) -> Form:
-    """The form with `fields` and then the file part called `file`, whose `file_bytes` bytes come from `file`."""
+def file_form(
+    fields: Sequence[tuple[str, str]],
+    *,
+    filename: str,
+    file: BodySource,
+    file_bytes: int,
+    part: str = "file",
+    mime_type: str = "application/octet-stream",
+) -> Form:
+    """The form with `fields` and then the file part called `part`, whose `file_bytes` bytes come from `file`."""
     boundary = boundary_of(filename)
     head = bytearray()
     for name, value in fields:
         head += f"--{boundary}\r\n{_disposition(name)}\r\n\r\n{value}\r\n".encode()
-    disposition = f'{_disposition("file")}; filename="{filename.translate(_ESCAPES)}"'
-    head += f"--{boundary}\r\n{disposition}\r\nContent-Type: application/octet-stream\r\n\r\n".encode()
+    disposition = f'{_disposition(part)}; filename="{filename.translate(_ESCAPES)}"'
+    head += f"--{boundary}\r\n{disposition}\r\nContent-Type: {mime_type.translate(_ESCAPES)}\r\n\r\n".encode()
     tail = f"\r\n--{boundary}--\r\n".encode()
     return Form(
         f"multipart/form-data; boundary={boundary}",
