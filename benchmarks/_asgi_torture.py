@@ -171,6 +171,8 @@ def torture(process: Process, rude: Rude) -> Outcome:
             closed_s = time.perf_counter() - began_s
         peak_mib = max(peak_mib, process.resident_mib())
         unserved += not _served(process)
+    for client in clients:
+        client.tick()  # reads what came just before the end
     answers = {client.answer[9:12].decode("ascii", "replace") for client in clients if client.answer}
     for client in clients:
         client.close()
