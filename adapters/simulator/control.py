@@ -6,8 +6,8 @@ They need no key and are never struck by a fault. Bodies are decoded strictly; w
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final, TypeVar, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast
 
 import trio
 from msgspec import DecodeError, Meta, Struct, ValidationError, json
@@ -16,7 +16,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from perdure.adapters.simulator.account import PURCHASE_KINDS, Purchase, read_purchases
-from perdure.adapters.simulator.faults import Armed, BatchFault, Fault, Faults, Unlisted, arranger
+from perdure.adapters.simulator.faults import Armed, BatchFault, ExpireFile, Fault, Faults, Unlisted, arranger
+from perdure.adapters.simulator.filestore import FileStore
 from perdure.adapters.simulator.holds import Held, Holds
 from perdure.adapters.simulator.openai.batches import Batches
 from perdure.adapters.simulator.openai.errors import ApiError
@@ -89,6 +90,9 @@ class _ControlAnswer(Struct, frozen=True):
     error: _ControlError
 
 
+_Told: TypeAlias = Fault | ExpireFile
+
+
 class Wrong(Exception):
     """A control request is wrong; the message says how."""
 
@@ -96,12 +100,22 @@ class Wrong(Exception):
 class Control:
     """The control routes of one simulator."""
 
-    def __init__(self, world: World, *, faults: Faults, holds: Holds, traffic: Traffic, batches: Batches) -> None:
+    def __init__(
+        self,
+        world: World,
+        *,
+        faults: Faults,
+        holds: Holds,
+        traffic: Traffic,
+        batches: Batches,
+        files: Sequence[FileStore],
+    ) -> None:
         self._world = world
         self._faults = faults
         self._holds = holds
         self._traffic = traffic
         self._batches = batches
+        self._files = files
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -140,10 +154,12 @@ class Control:
         return ArmedList(self._faults.armed())
 
     async def _arm(self, request: Request) -> ArmedList:
-        given = await _decode(request, cast("type[Fault | list[Fault]]", Fault | list[Fault]))
+        given = await _decode(request, cast("type[_Told | list[_Told]]", _Told | list[_Told]))
         faults = given if isinstance(given, list) else [given]
         waiting: list[Fault] = []
         for fault in faults:
+            if isinstance(fault, ExpireFile):
+                continue
             if isinstance(fault, BatchFault) and fault.batch:
                 if isinstance(fault, Unlisted):
                     raise Wrong("'batch': a batch that exists is in lists already; arm 'unlisted' before it is made")
@@ -154,7 +170,9 @@ class Control:
         except ValueError as error:
             raise Wrong(f"'route': {error}") from error
         for fault in faults:
-            if isinstance(fault, BatchFault) and fault.batch:
+            if isinstance(fault, ExpireFile):
+                await self._expire(fault.file)
+            elif isinstance(fault, BatchFault) and fault.batch:
                 await self._afflict(fault.batch, fault)
         return ArmedList(armed)
 
@@ -163,6 +181,13 @@ class Control:
             await self._batches.afflict(batch, arranger(fault))
         except ApiError as error:
             raise Wrong(f"'batch': {error}") from error
+
+    async def _expire(self, file: str) -> None:
+        def expire(tables: Tables) -> bool:
+            return any(store.expire(tables, file) for store in self._files)
+
+        if not await self._world.storage.run(expire):
+            raise Wrong(f"'file': there is no file {file!r}")
 
     async def _clear(self, request: Request) -> ArmedList:
         self._faults.clear()

@@ -7,10 +7,9 @@ a value out of bounds or a route that the simulator does not have is refused.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -19,6 +18,7 @@ from perdure.adapters.simulator.clock import Clock
 from perdure.adapters.simulator.openai.batches import Arrangement
 from perdure.adapters.simulator.openai.lifecycle import Plan
 from perdure.adapters.simulator.openai.wire import LineError
+from perdure.adapters.simulator.rates import RATE_WINDOW_S, Admission, admission
 from perdure.adapters.simulator.routes import RoutePattern
 
 Count: TypeAlias = Annotated[int, Meta(ge=1)] | None
@@ -202,6 +202,12 @@ AnyRouteFault: TypeAlias = AnswerStatus | Delay | Drop | ActThenDrop | Hold | Tr
 Fault: TypeAlias = AnyRouteFault | Rate | AnyBatchFault
 
 
+class ExpireFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="fault", tag="expire_file"):
+    """Ends the time of the file with this id, at any provider, at once. It is never armed."""
+
+    file: str
+
+
 class Armed(Struct, frozen=True):
     """A fault that is armed. `left` is how often it will still strike (null: always), `struck` how often it did."""
 
@@ -232,25 +238,6 @@ class _Slot:
         if self.left is not None:
             self.left -= 1
         return True
-
-
-class Admission(Struct, frozen=True):
-    """How a request stands against an armed rate: the limit and what is left of it. Times are in seconds from now.
-
-    `room_s`: when there is room again. `reset_s`: when all would be free again if it came back evenly and never before
-    there is room for it; so a client that reckons with an even refill, as OpenAI's header means it, stays within the
-    limit in any second. `admitted` false: the request was over it.
-    """
-
-    per_s: int
-    remaining: int
-    room_s: float
-    reset_s: float
-    admitted: bool
-
-
-RATE_WINDOW_S: Final = 1.0
-"""Over what an armed rate is counted, in seconds."""
 
 
 class Faults:
@@ -303,9 +290,9 @@ class Faults:
             left = slot.fault.per_s - len(slot.taken_at)
             if left <= 0:
                 slot.struck += 1
-                return _admission(slot.fault.per_s, slot.taken_at, now, admitted=False)
+                return admission(slot.fault.per_s, slot.taken_at, now, admitted=False)
             if tightest is None or left - 1 < tightest.remaining:
-                tightest = _admission(slot.fault.per_s, [*slot.taken_at, now], now, admitted=True)
+                tightest = admission(slot.fault.per_s, [*slot.taken_at, now], now, admitted=True)
             counted.append(slot)
         for slot in counted:
             slot.taken_at.append(now)
@@ -362,27 +349,6 @@ def add_batch_fault(to: Arrangement, fault: AnyBatchFault) -> Arrangement:
 def arranger(fault: AnyBatchFault) -> Callable[[Plan], Arrangement]:
     """Adds one fault to a plan, for a batch that exists."""
     return lambda plan: add_batch_fault(Arrangement(plan), fault)
-
-
-def _admission(per_s: int, taken_at: Sequence[float], now: float, *, admitted: bool) -> Admission:
-    """How it stands when requests were counted at `taken_at`, oldest first, all within the window."""
-    free_s = [at + RATE_WINDOW_S - now for at in taken_at]
-    slowest_s = max(wait_s / place for place, wait_s in enumerate(free_s, 1))
-    return Admission(per_s, per_s - len(free_s), free_s[0], slowest_s * len(free_s), admitted=admitted)
-
-
-def rate_headers(admission: Admission) -> dict[str, str]:
-    """The headers that tell a client how it stands: limit, rest and reset; for a refused one when to come back, in
-    whole seconds, rounded up, and in milliseconds."""
-    headers = {
-        "x-ratelimit-limit-requests": str(admission.per_s),
-        "x-ratelimit-remaining-requests": str(admission.remaining),
-        "x-ratelimit-reset-requests": f"{math.ceil(admission.reset_s * 1000)}ms",
-    }
-    if not admission.admitted:
-        headers["retry-after"] = str(math.ceil(admission.room_s))
-        headers["retry-after-ms"] = str(math.ceil(admission.room_s * 1000))
-    return headers
 
 
 def _show(slot: _Slot) -> Armed:

@@ -6,7 +6,7 @@ under `/_sim/` pass without notice, so that no fault can lock out who armed it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, assert_never
@@ -29,10 +29,11 @@ from perdure.adapters.simulator.faults import (
     Hold,
     Truncate,
     WrongContentType,
-    rate_headers,
     tag_of,
 )
 from perdure.adapters.simulator.holds import Holds
+from perdure.adapters.simulator.provider import REQUEST_ID, SimulatedProvider
+from perdure.adapters.simulator.rates import retry_headers
 from perdure.adapters.simulator.traffic import Seen, Traffic, redact_headers, redact_query
 
 MAX_REQUEST_BYTES: Final = 600_000_000
@@ -40,26 +41,30 @@ MAX_REQUEST_BYTES: Final = 600_000_000
 
 CONTROL_PREFIX: Final = "/_sim/"
 
-UsualError = Callable[[str, int], bytes]
-"""The body (JSON) of the error answer with a status, as the provider that owns a path words it."""
-
 
 class Dropped(Exception):
     """A connection was cut on purpose. Under perdure's server nobody sees this; in-process transports raise it."""
 
 
 class Gate:
-    """An ASGI application around another one."""
+    """An ASGI application around another one. What no provider owns is answered as the first of `providers` would."""
 
     def __init__(
-        self, app: ASGIApp, *, clock: Clock, faults: Faults, holds: Holds, traffic: Traffic, usual_error: UsualError
+        self,
+        app: ASGIApp,
+        *,
+        clock: Clock,
+        faults: Faults,
+        holds: Holds,
+        traffic: Traffic,
+        providers: Sequence[SimulatedProvider],
     ) -> None:
         self._app = app
         self._clock = clock
         self._faults = faults
         self._holds = holds
         self._traffic = traffic
-        self._usual_error = usual_error
+        self._providers = providers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, or fails to, as told."""
@@ -69,16 +74,18 @@ class Gate:
         path: str = scope["path"]
         method: str = scope["method"]
         request_id = f"req_{uuid4().hex}"
+        provider = self._owner(path)
         if path.startswith(CONTROL_PREFIX):
-            await self._app(scope, receive, _Marked(send, request_id).send)
+            await self._app(scope, receive, _Marked(send, request_id, provider.request_id_header).send)
             return
+        scope[REQUEST_ID] = request_id
         limit_body(scope, MAX_REQUEST_BYTES)
         query = redact_query(scope["query_string"].decode("latin-1"))
         seen = Seen(request_id, method, path, query, redact_headers(scope["headers"]), self._clock.now())
         self._traffic.note(seen)
-        marked = _Marked(send, request_id, seen)
+        marked = _Marked(send, request_id, provider.request_id_header, seen)
         try:
-            await self._pass(scope, receive, marked)
+            await self._pass(provider, scope, receive, marked)
             seen.end = seen.end or "left"
         except Dropped:
             seen.end = "dropped"
@@ -87,30 +94,41 @@ class Gate:
             seen.end = "left"
             raise
 
-    async def _pass(self, scope: Scope, receive: Receive, marked: _Marked) -> None:
+    def _owner(self, path: str) -> SimulatedProvider:
+        return next((provider for provider in self._providers if provider.owns(path)), self._providers[0])
+
+    async def _pass(self, provider: SimulatedProvider, scope: Scope, receive: Receive, marked: _Marked) -> None:
         seen = marked.seen
         if seen is None:
             return
         admission = self._faults.admit(seen.method, seen.path)
         if admission is not None:
-            marked.headers = rate_headers(admission)
+            marked.headers = {**provider.rate_headers(admission, self._clock.now()), **retry_headers(admission)}
             if not admission.admitted:
                 seen.fault = "rate"
-                await _answer(marked.send, 429, {}, self._usual_error(seen.path, 429))
+                await _answer(marked.send, 429, {}, provider.usual_error(429, seen.request_id))
                 return
         fault = self._faults.take(seen.method, seen.path)
         if fault is None:
             await self._app(scope, receive, marked.send)
             return
         seen.fault = tag_of(fault)
-        await self._strike(fault, seen, scope, receive, marked.send)
+        await self._strike(fault, provider, seen, scope, receive, marked.send)
 
-    async def _strike(self, fault: AnyRouteFault, seen: Seen, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _strike(
+        self,
+        fault: AnyRouteFault,
+        provider: SimulatedProvider,
+        seen: Seen,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         match fault:
             case AnswerStatus():
                 if fault.act:
                     await self._app(scope, receive, _swallow)
-                await self._answer_instead(fault, seen.path, send)
+                await _answer_instead(fault, provider.usual_error(fault.status, seen.request_id), send)
             case Delay():
                 await trio.sleep(fault.delay_s)
                 await self._app(scope, receive, send)
@@ -129,17 +147,6 @@ class Gate:
                 await self._app(scope, receive, _Retyped(fault, send).send)
             case _:
                 assert_never(fault)
-
-    async def _answer_instead(self, fault: AnswerStatus, path: str, send: Send) -> None:
-        headers = {name.lower(): value for name, value in fault.headers.items()}
-        if isinstance(fault.body, str):
-            headers.setdefault("content-type", "text/plain; charset=utf-8")
-            body = fault.body.encode()
-        elif fault.body is None:
-            body = self._usual_error(path, fault.status)
-        else:
-            body = json.encode(fault.body)
-        await _answer(send, fault.status, headers, body)
 
     async def _hold(self, fault: Hold, seen: Seen, scope: Scope, receive: Receive, send: Send) -> None:
         if not fault.act:
@@ -162,9 +169,10 @@ class Gate:
 class _Marked:
     """Adds the request id, and what else is in `headers`, to an answer, and notes how it ends."""
 
-    def __init__(self, send: Send, request_id: str, seen: Seen | None = None) -> None:
+    def __init__(self, send: Send, request_id: str, header: str, seen: Seen | None = None) -> None:
         self._send = send
         self._request_id = request_id
+        self._header = header
         self.seen = seen
         self.headers: dict[str, str] = {}
         self._status: int | None = None
@@ -174,7 +182,7 @@ class _Marked:
             self._status = message["status"]
             message["headers"] = [
                 *message.get("headers", ()),
-                (b"x-request-id", self._request_id.encode()),
+                (self._header.encode(), self._request_id.encode()),
                 *((name.encode(), value.encode()) for name, value in self.headers.items()),
             ]
         await self._send(message)
@@ -261,6 +269,18 @@ async def _read_over(receive: Receive) -> None:
 async def _swallow(message: Message) -> None:
     """Takes an answer and sends it nowhere."""
     await trio.lowlevel.checkpoint()
+
+
+async def _answer_instead(fault: AnswerStatus, usual_error: bytes, send: Send) -> None:
+    headers = {name.lower(): value for name, value in fault.headers.items()}
+    if isinstance(fault.body, str):
+        headers.setdefault("content-type", "text/plain; charset=utf-8")
+        body = fault.body.encode()
+    elif fault.body is None:
+        body = usual_error
+    else:
+        body = json.encode(fault.body)
+    await _answer(send, fault.status, headers, body)
 
 
 async def _answer(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:

@@ -7,7 +7,7 @@ any time is one chunk of the request, at most `_SPOOL_BYTES` of the file part, a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -15,6 +15,7 @@ from typing import IO
 from msgspec import Struct
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
 
 from perdure.adapters.simulator.storage import Storage
 
@@ -35,12 +36,14 @@ class PartTooLarge(Exception):
 
 
 class ReceivedPart(Struct, frozen=True):
-    """The file part. `lines` counts its newlines, and a last line without one. `sha256` is in hex."""
+    """The file part. `lines` counts its newlines, and a last line without one. `sha256` is in hex. `mime_type` is what
+    the part says of itself, without parameters, "" if it says nothing."""
 
     filename: str
     size_bytes: int
     lines: int
     sha256: str
+    mime_type: str = ""
 
 
 class Form(Struct, frozen=True):
@@ -57,17 +60,20 @@ class _Receiver:
         self.part_name = part_name
         self.fields: dict[str, str] = {}
         self.filename: str | None = None
+        self.mime_type = ""
         self.spool = bytearray()
         self.ended = False
         self._header = bytearray()
         self._value = bytearray()
         self._disposition = b""
+        self._content_type = b""
         self._field = ""
         self._field_value = bytearray()
         self._in_part = False
 
     def part_begin(self) -> None:
         self._disposition = b""
+        self._content_type = b""
         self._in_part = False
         self._field_value.clear()
 
@@ -80,8 +86,13 @@ class _Receiver:
         self._check_length(self._value)
 
     def header_end(self) -> None:
-        if bytes(self._header).lower() == b"content-disposition":
-            self._disposition = bytes(self._value)
+        match bytes(self._header).lower():
+            case b"content-disposition":
+                self._disposition = bytes(self._value)
+            case b"content-type":
+                self._content_type = bytes(self._value)
+            case _:
+                pass
         self._header.clear()
         self._value.clear()
 
@@ -94,6 +105,7 @@ class _Receiver:
         if self._field == self.part_name:
             self._in_part = True
             self.filename = options.get(b"filename", b"").decode("utf-8", "replace")
+            self.mime_type = parse_options_header(self._content_type)[0].decode("latin-1")
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
         if self._in_part:
@@ -131,23 +143,22 @@ class _Sink:
         self._last = data[-1:]
         self.size_bytes += len(data)
 
-    def finish(self, filename: str) -> ReceivedPart:
+    def finish(self, filename: str, mime_type: str) -> ReceivedPart:
         self._file.close()
         lines = self._newlines + (self._last != b"\n")
-        return ReceivedPart(filename, self.size_bytes, lines, self._hash.hexdigest())
+        return ReceivedPart(filename, self.size_bytes, lines, self._hash.hexdigest(), mime_type)
 
     def close(self) -> None:
         self._file.close()
 
 
-async def receive_form(
-    chunks: AsyncIterator[bytes], content_type: str, *, part_name: str, path: Path, max_bytes: int, storage: Storage
-) -> Form:
-    """Reads a multipart body and writes the part called `part_name` to `path`.
+async def receive_form(request: Request, *, part_name: str, path: Path, max_bytes: int, storage: Storage) -> Form:
+    """Reads the multipart body of a request and writes the part called `part_name` to `path`.
 
     Raises `MultipartError` and `PartTooLarge` (part longer than `max_bytes`); then, as after a cancellation, `path` is
     left to the caller to remove.
     """
+    content_type = request.headers.get("content-type", "")
     kind, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if kind != b"multipart/form-data" or not boundary:
@@ -168,13 +179,14 @@ async def receive_form(
     )
     sink = await storage.bulk(lambda: _Sink(path))
     try:
-        async for chunk in chunks:
-            parser.write(chunk)
-            if sink.size_bytes + len(receiver.spool) > max_bytes:
-                raise PartTooLarge(max_bytes)
-            if len(receiver.spool) >= _SPOOL_BYTES:
-                full, receiver.spool = receiver.spool, bytearray()
-                await storage.bulk(partial(sink.write, bytes(full)))
+        async with aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
+                parser.write(chunk)
+                if sink.size_bytes + len(receiver.spool) > max_bytes:
+                    raise PartTooLarge(max_bytes)
+                if len(receiver.spool) >= _SPOOL_BYTES:
+                    full, receiver.spool = receiver.spool, bytearray()
+                    await storage.bulk(partial(sink.write, bytes(full)))
         if not receiver.ended:
             raise MultipartError("the body ends before its last boundary")
         rest = bytes(receiver.spool)
@@ -184,7 +196,7 @@ async def receive_form(
         def finish(filename: str) -> ReceivedPart:
             if rest:
                 sink.write(rest)
-            return sink.finish(filename)
+            return sink.finish(filename, receiver.mime_type)
 
         return Form(receiver.fields, await storage.bulk(lambda: finish(receiver.filename or "")))
     except MultipartParseError as error:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 import trio
-from msgspec import json
 from starlette.applications import Starlette
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 
 from perdure.adapters.server import Bound, serve
 from perdure.adapters.simulator.account import Account
 from perdure.adapters.simulator.clock import Clock
 from perdure.adapters.simulator.control import CLOCK_NUMBER, Control
 from perdure.adapters.simulator.faults import Faults
+from perdure.adapters.simulator.filestore import FileStore
 from perdure.adapters.simulator.gate import Gate
 from perdure.adapters.simulator.holds import Holds
 from perdure.adapters.simulator.openai import Arrangement, Batches, Files, Live, OpenAIApp, Uploads, kept_files
-from perdure.adapters.simulator.openai.errors import usual_error
+from perdure.adapters.simulator.openai.errors import rate_headers, usual_error
 from perdure.adapters.simulator.openai.lifecycle import Plan
+from perdure.adapters.simulator.provider import SimulatedProvider
 from perdure.adapters.simulator.storage import Storage
 from perdure.adapters.simulator.traffic import Traffic
 from perdure.adapters.simulator.world import World
@@ -72,9 +74,6 @@ class Simulator:
         self.directory = self._storage.directory
         with self._storage.transaction() as tables:
             self.clock = Clock(offset_s=tables.number(CLOCK_NUMBER)) if clock is None else clock
-            now = self.clock.now()
-            keep = tables.ids("file", now) | tables.ids("part", now) | kept_files(tables, now)
-        self._storage.sweep(keep)
         self.account = Account(self._storage)
         self.traffic = Traffic()
         self.holds = Holds()
@@ -88,17 +87,40 @@ class Simulator:
             arrange=self._arrange,
         )
         openai = OpenAIApp([*files.routes(), *Uploads(world, files).routes(), *batches.routes(), *Live(world).routes()])
-        provided = _templates(OPENAI_PREFIX, openai.routes)
+        providers = [
+            SimulatedProvider(
+                prefix=OPENAI_PREFIX,
+                app=openai,
+                routes=openai.routes,
+                files=files.store,
+                request_id_header="x-request-id",
+                usual_error=usual_error,
+                rate_headers=rate_headers,
+            ),
+        ]
+        self._sweep([provider.files for provider in providers])
+        provided = [template for provider in providers for template in provider.templates()]
         self.faults = Faults(self.clock, provided)
-        control = Control(world, faults=self.faults, holds=self.holds, traffic=self.traffic, batches=batches)
-        self._routes = [*provided, *_templates("", control.routes())]
+        control = Control(
+            world,
+            faults=self.faults,
+            holds=self.holds,
+            traffic=self.traffic,
+            batches=batches,
+            files=[provider.files for provider in providers],
+        )
+        self._routes = [
+            *provided,
+            *((method, route.path) for route in control.routes() for method in route.methods or ()),
+        ]
+        mounts = [Mount(provider.prefix, app=provider.app) for provider in providers]
         self.app = Gate(
-            Starlette(routes=[Mount(OPENAI_PREFIX, app=openai), *control.routes()]),
+            Starlette(routes=[*mounts, *control.routes()]),
             clock=self.clock,
             faults=self.faults,
             holds=self.holds,
             traffic=self.traffic,
-            usual_error=_usual_error,
+            providers=providers,
         )
 
     def __enter__(self) -> Simulator:
@@ -127,6 +149,14 @@ class Simulator:
         """Serves `app` until cancelled. `task_status` is given where (`.url`), once it can be reached."""
         await serve(self.app, host=host, port=port, task_status=task_status)
 
+    def _sweep(self, stores: Sequence[FileStore]) -> None:
+        """Removes the bytes that a process which was killed left without a row."""
+        with self._storage.transaction() as tables:
+            now = self.clock.now()
+            keep = tables.ids("part", now) | kept_files(tables, now)
+            keep.update(*(store.kept(tables) for store in stores))
+        self._storage.sweep(keep)
+
     def _arrange(self, plan: Plan) -> Arrangement:
         return self.faults.arrange(plan)
 
@@ -151,12 +181,3 @@ async def simulate(
 def _hint_ms(batch_s: float) -> int:
     lowest, highest = _HINT_MS
     return int(min(max(batch_s * _HINT_SHARE * 1000, lowest), highest))
-
-
-def _templates(prefix: str, routes: list[Route]) -> list[tuple[str, str]]:
-    return [(method, prefix + route.path) for route in routes for method in route.methods or ()]
-
-
-def _usual_error(path: str, status: int) -> bytes:
-    """The providers' words for an error; so far there is one provider."""
-    return json.encode(usual_error(status))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from msgspec import Struct
 
@@ -25,3 +28,12 @@ class World(Struct, frozen=True):
     def path(self, name: str) -> Path:
         """Where the bytes called `name` are."""
         return self.storage.path(name)
+
+    @contextmanager
+    def receiving(self) -> Generator[Path]:
+        """A place for bytes that are on their way in; what is still there at the end of the block is removed."""
+        path = self.path(f"receiving-{uuid4().hex}")
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)

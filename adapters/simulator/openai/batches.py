@@ -129,11 +129,11 @@ class Batches:
         return json_response(wire(record, NOT_YET), headers=self._hint)
 
     def _accept(self, tables: Tables, asked: _CreateBatch) -> BatchRecord:
-        file = self._files.find(tables, asked.input_file_id)
+        file = self._files.store.find(tables, asked.input_file_id)
         if file is None:
             raise invalid(f"There is no file '{asked.input_file_id}'.", "input_file_id")
-        if file.wire.purpose != "batch":
-            raise invalid(f"The file's purpose is '{file.wire.purpose}', not 'batch'.", "input_file_id")
+        if file.tag != "batch":
+            raise invalid(f"The file's purpose is '{file.tag}', not 'batch'.", "input_file_id")
         now = self._world.clock.now()
         id_ = self._world.new_id(tables, "batch_")
         arranged = self._arrange(Plan())
@@ -244,8 +244,8 @@ class Batches:
                 ids.append(None)
                 continue
             named = replace(part, filename=f"{record.id}_{noun}.jsonl")
-            file = self._files.store(
-                tables, named, path, purpose="batch_output", life_s=record.output_life_s, bought=False
+            file = self._files.store.add(
+                tables, named, path, tag="batch_output", life_s=record.output_life_s, bought=False
             )
             ids.append(file.id)
         return Outcome(ids[0], ids[1], written.completed, written.failed, written.usage)

@@ -6,8 +6,12 @@ the messages is ours.
 
 from __future__ import annotations
 
+import math
+
 from msgspec import Struct, json
 from starlette.responses import Response
+
+from perdure.adapters.simulator.rates import Admission
 
 
 class ErrorBody(Struct, frozen=True):
@@ -67,10 +71,21 @@ def model_not_found(model: str) -> ApiError:
     return ApiError(404, f"The model '{model}' does not exist.", param="model", code="model_not_found")
 
 
-def usual_error(status: int) -> ErrorAnswer:
-    """The body of an answer with this status when nothing more is known about it."""
+def usual_error(status: int, request_id: str) -> bytes:
+    """The body of an answer with this status when nothing more is known about it. It does not name the request."""
     if status == 429:
-        return ErrorAnswer(ErrorBody("Too many requests.", "rate_limit_exceeded", None, None))
-    if status >= 500:
-        return ErrorAnswer(ErrorBody("The server could not answer.", "server_error", None, None))
-    return ErrorAnswer(ErrorBody("The request was refused.", "invalid_request_error", None, None))
+        error = ErrorBody("Too many requests.", "rate_limit_exceeded", None, None)
+    elif status >= 500:
+        error = ErrorBody("The server could not answer.", "server_error", None, None)
+    else:
+        error = ErrorBody("The request was refused.", "invalid_request_error", None, None)
+    return json.encode(ErrorAnswer(error))
+
+
+def rate_headers(admission: Admission, now: float) -> dict[str, str]:
+    """The headers that tell a client how it stands: limit, rest, and in what time all is free again."""
+    return {
+        "x-ratelimit-limit-requests": str(admission.per_s),
+        "x-ratelimit-remaining-requests": str(admission.remaining),
+        "x-ratelimit-reset-requests": f"{math.ceil(admission.reset_s * 1000)}ms",
+    }

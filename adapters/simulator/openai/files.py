@@ -1,34 +1,20 @@
-"""OpenAI's files: create, get, list, delete, content.
-
-Bytes go from the socket to the disk and back in chunks; a file is on the account from the moment at which it exists.
-"""
+"""OpenAI's files: create, get, list, delete, content."""
 
 from __future__ import annotations
 
-import os
-from contextlib import aclosing
 from pathlib import Path
 from typing import Final, get_args
-from uuid import uuid4
 
 from msgspec import json
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from perdure.adapters.simulator.account import Purchase, record_purchase
-from perdure.adapters.simulator.download import Download
-from perdure.adapters.simulator.multipart import (
-    Form,
-    MultipartError,
-    PartTooLarge,
-    ReceivedPart,
-    receive_form,
-)
+from perdure.adapters.simulator.filestore import FileStore, KeptFile
+from perdure.adapters.simulator.multipart import Form, MultipartError, PartTooLarge, receive_form
 from perdure.adapters.simulator.openai.errors import ApiError, invalid, missing, no_such
 from perdure.adapters.simulator.openai.lists import json_response, list_response, page_query
-from perdure.adapters.simulator.openai.wire import Deleted, FileObject, FilePurpose, FileRecord
-from perdure.adapters.simulator.storage import Tables
+from perdure.adapters.simulator.openai.wire import Deleted, FileObject, FilePurpose
 from perdure.adapters.simulator.world import World
 
 MAX_FILE_BYTES: Final = 512 * 1000 * 1000
@@ -45,14 +31,14 @@ MAX_LIFE_S: Final = 2_592_000
 """The bounds of `expires_after[seconds]`: an hour to 30 days (same source)."""
 
 _PURPOSES: Final = frozenset(get_args(FilePurpose))
-_records = json.Decoder(FileRecord)
 
 
 class Files:
-    """The file routes, and what uploads and batches need of files."""
+    """The file routes. `store` is what uploads and batches need of files; a file's tag there is its purpose."""
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.store = FileStore(world, provider="openai", id_prefix="file-")
 
     def routes(self) -> list[Route]:
         """The routes, below `/openai/v1`."""
@@ -64,33 +50,8 @@ class Files:
             Route("/files/{id}/content", self._content, methods=["GET"]),
         ]
 
-    def find(self, tables: Tables, id_: str) -> FileRecord | None:
-        """The file with this id, if it exists now."""
-        doc = tables.get("file", id_, self._world.clock.now())
-        return None if doc is None else _records.decode(doc)
-
-    def store(
-        self, tables: Tables, part: ReceivedPart, source: Path, *, purpose: str, life_s: int | None, bought: bool
-    ) -> FileObject:
-        """Makes a file of the bytes at `source`, which must be whole, and moves them to their place.
-
-        `life_s` is how long it lives, in seconds, None for ever. `bought`: a client stored it, so it goes on the
-        account with its filename as identity; output files of batches are by-products and do not.
-        """
-        now = self._world.clock.now()
-        id_ = self._world.new_id(tables, "file-")
-        expires_at = None if life_s is None else int(now) + life_s
-        wire = FileObject(id_, part.size_bytes, int(now), part.filename, purpose, expires_at)
-        os.replace(source, self._world.path(id_))
-        record = FileRecord(wire, part.lines, part.sha256)
-        tables.add("file", id_, json.encode(record), tag=purpose, until=expires_at)
-        if bought:
-            record_purchase(tables, Purchase("openai", "file", id_, part.filename, 1, now, part.sha256))
-        return wire
-
     async def _create(self, request: Request) -> Response:
-        path = self._world.path(f"receiving-{uuid4().hex}")
-        try:
+        with self._world.receiving() as path:
             form = await read_form(request, "file", path, MAX_FILE_BYTES, self._world)
             purpose = check_purpose(form.fields.get("purpose"))
             life_s = _life_from_form(form.fields, purpose)
@@ -99,67 +60,49 @@ class Files:
                 raise missing("file")
             check_file(purpose, part.filename, part.size_bytes)
             file = await self._world.storage.run(
-                lambda tables: self.store(tables, part, path, purpose=purpose, life_s=life_s, bought=True)
+                lambda tables: self.store.add(tables, part, path, tag=purpose, life_s=life_s)
             )
-        finally:
-            path.unlink(missing_ok=True)
-        return json_response(file)
+        return json_response(shown(file))
 
-    async def _read(self, id_: str) -> FileRecord:
-        record = await self._world.storage.run(lambda tables: self.find(tables, id_))
-        if record is None:
+    async def _read(self, id_: str) -> KeptFile:
+        file = await self.store.read(id_)
+        if file is None:
             raise no_such("file", id_)
-        return record
+        return file
 
     async def _get(self, request: Request) -> Response:
-        return json_response((await self._read(request.path_params["id"])).wire)
+        return json_response(shown(await self._read(request.path_params["id"])))
 
     async def _list(self, request: Request) -> Response:
         query = page_query(request, limit=10_000, max_limit=10_000, with_order=True)
         purpose = request.query_params.get("purpose")
         now = self._world.clock.now()
-
-        def read(tables: Tables) -> tuple[list[tuple[str, bytes]], bool]:
-            page = query.read(tables, "file", now, tag=purpose)
-            files = [_records.decode(doc).wire for doc in page.docs]
-            return [(file.id, json.encode(file)) for file in files], page.has_more
-
-        items, has_more = await self._world.storage.run(read)
-        return list_response(items, has_more=has_more)
+        page = await self._world.storage.run(
+            lambda tables: query.read(tables, self.store.kind, now, tag=purpose, noun="file")
+        )
+        items = [(file.id, json.encode(shown(file))) for file in self.store.listed(page)]
+        return list_response(items, has_more=page.has_more)
 
     async def _delete(self, request: Request) -> Response:
         id_: str = request.path_params["id"]
-
-        def delete(tables: Tables) -> None:
-            if self.find(tables, id_) is None:
-                raise no_such("file", id_)
-            tables.remove(id_)
-
-        await self._world.storage.run(delete)
-        await self._world.storage.bulk(lambda: self._world.path(id_).unlink(missing_ok=True))
+        if not await self.store.delete(id_):
+            raise no_such("file", id_)
         return json_response(Deleted(id_, "file"))
 
     async def _content(self, request: Request) -> Response:
-        record = await self._read(request.path_params["id"])
-        headers = {
-            "content-type": "application/octet-stream",
-            "content-disposition": f'attachment; filename="{_plain(record.wire.filename)}"',
-        }
-        return Download(self._world.path(record.wire.id), record.wire.bytes, self._world.storage, headers=headers)
+        return self.store.download(await self._read(request.path_params["id"]))
+
+
+def shown(file: KeptFile) -> FileObject:
+    """A file as clients see it."""
+    expires_at = None if file.expires_at is None else int(file.expires_at)
+    return FileObject(file.id, file.size_bytes, int(file.created_at), file.filename, file.tag, expires_at)
 
 
 async def read_form(request: Request, part_name: str, path: Path, max_bytes: int, world: World) -> Form:
     """Receives a multipart body; its errors become OpenAI's. Raises `ApiError` 400, or 413 for too long a part."""
     try:
-        async with aclosing(request.stream()) as chunks:
-            return await receive_form(
-                chunks,
-                request.headers.get("content-type", ""),
-                part_name=part_name,
-                path=path,
-                max_bytes=max_bytes,
-                storage=world.storage,
-            )
+        return await receive_form(request, part_name=part_name, path=path, max_bytes=max_bytes, storage=world.storage)
     except MultipartError as error:
         raise ApiError(400, f"The body cannot be read: {error}.") from error
     except PartTooLarge as error:
@@ -208,7 +151,3 @@ def _life_from_form(fields: dict[str, str], purpose: str) -> int | None:
     if seconds is None or not seconds.isdecimal():
         raise invalid("'expires_after[seconds]' must be a whole number.", "expires_after[seconds]", "invalid_type")
     return check_life(int(seconds), "expires_after[seconds]")
-
-
-def _plain(filename: str) -> str:
-    return "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else "_" for c in filename)

@@ -29,13 +29,13 @@ class PageQuery(Struct, frozen=True):
     limit: int
     newest_first: bool
 
-    def read(self, tables: Tables, kind: str, now: float, *, tag: str | None = None) -> Page:
-        """Reads the page. Raises `ApiError` 400 when `after` names nothing of this kind."""
+    def read(self, tables: Tables, kind: str, now: float, *, tag: str | None = None, noun: str = "") -> Page:
+        """Reads the page. Raises `ApiError` 400 when `after` names nothing of this kind, which errors call `noun`."""
         after = None
         if self.after:
             after = tables.place(kind, self.after)
             if after is None:
-                raise invalid(f"'after' names no {kind}: '{self.after}'.", "after")
+                raise invalid(f"'after' names no {noun or kind}: '{self.after}'.", "after")
         return tables.page(kind, now=now, limit=self.limit, newest_first=self.newest_first, after=after, tag=tag)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from typing import Final, Literal
-from uuid import uuid4
 
 from msgspec import Struct, json
 from msgspec.structs import replace
@@ -26,6 +25,7 @@ from perdure.adapters.simulator.openai.files import (
     check_life,
     check_purpose,
     read_form,
+    shown,
     usual_life_s,
 )
 from perdure.adapters.simulator.openai.lists import json_response
@@ -105,16 +105,13 @@ class Uploads:
     async def _add_part(self, request: Request) -> Response:
         upload_id: str = request.path_params["id"]
         await self._world.storage.run(lambda tables: self._pending(tables, upload_id))
-        path = self._world.path(f"receiving-{uuid4().hex}")
-        try:
+        with self._world.receiving() as path:
             form = await read_form(request, "data", path, MAX_PART_BYTES, self._world)
             received = form.part
             if received is None:
                 raise missing("data")
             size_bytes = received.size_bytes
             part = await self._world.storage.run(lambda tables: self._keep_part(tables, upload_id, size_bytes, path))
-        finally:
-            path.unlink(missing_ok=True)
         return json_response(part)
 
     def _keep_part(self, tables: Tables, upload_id: str, size_bytes: int, source: Path) -> PartObject:
@@ -128,7 +125,6 @@ class Uploads:
     async def _complete(self, request: Request) -> Response:
         upload_id: str = request.path_params["id"]
         asked = decode(await read_body(request), _CompleteUpload)
-        path = self._world.path(f"receiving-{uuid4().hex}")
 
         def check(tables: Tables) -> UploadRecord:
             record = self._pending(tables, upload_id)
@@ -141,21 +137,17 @@ class Uploads:
             return record
 
         record = await self._world.storage.run(check)
-        try:
+        with self._world.receiving() as path:
             sources = [self._world.path(part_id) for part_id in asked.part_ids]
             whole = await self._world.storage.bulk(lambda: _join(sources, path, record.wire.filename, asked.md5))
             upload = await self._world.storage.run(lambda tables: self._become_file(tables, upload_id, whole, path))
-        finally:
-            path.unlink(missing_ok=True)
         await self._drop_parts(upload_id)
         return json_response(upload)
 
     def _become_file(self, tables: Tables, upload_id: str, whole: ReceivedPart, source: Path) -> UploadObject:
         record = self._pending(tables, upload_id)
-        file = self._files.store(
-            tables, whole, source, purpose=record.wire.purpose, life_s=record.expires_after_s, bought=True
-        )
-        done = replace(record, wire=replace(record.wire, status="completed", file=file))
+        file = self._files.store.add(tables, whole, source, tag=record.wire.purpose, life_s=record.expires_after_s)
+        done = replace(record, wire=replace(record.wire, status="completed", file=shown(file)))
         tables.replace(upload_id, json.encode(done))
         return done.wire
 

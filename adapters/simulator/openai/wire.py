@@ -54,14 +54,6 @@ class FileObject(Struct, frozen=True):
     status_details: str | None = None
 
 
-class FileRecord(Struct, frozen=True):
-    """A file as stored. `lines` is how many lines it has, `sha256` the digest of its bytes in hex."""
-
-    wire: FileObject
-    lines: int
-    sha256: str
-
-
 class UploadObject(Struct, frozen=True):
     """An upload in parts. `bytes` is the announced size of the whole."""
 

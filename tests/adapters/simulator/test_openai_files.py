@@ -212,3 +212,15 @@ async def test_every_answer_carries_the_providers_headers() -> None:
             assert answer.headers["openai-version"] == "2020-10-01"
             assert int(answer.headers["openai-processing-ms"]) >= 0
         assert len({answer.headers["x-request-id"] for answer in answers}) == 2
+
+
+async def test_a_file_expires_when_told_to() -> None:
+    async with bench() as b:
+        made = await b.upload(b"x", filename="a.txt", purpose="user_data")
+        await b.arm("expire_file", file=made["id"])
+        await b.error(404, "GET", f"/files/{made['id']}")
+        assert (await b.ok("GET", "/files"))["data"] == []
+        refused = await b.http.post("/_sim/faults", json={"fault": "expire_file", "file": made["id"]})
+        assert refused.status_code == 400
+        assert "'file'" in refused.json()["error"]["message"]
+        assert (await b.control("GET", "/faults"))["armed"] == []
