@@ -1,9 +1,4 @@
-"""What the simulated models answer: bodies that the seed and the request decide, live and in a batch alike.
-
-The text of an answer is `[<digest of seed and request>] ` and the beginning of the prompt, so that two answers can be
-told apart, a wrong one is seen, and the same request gets the same text in every run. Tokens are counted as a quarter
-of the characters.
-"""
+"""What OpenAI's simulated models answer: bodies that the seed and the request decide, live and in a batch alike."""
 
 from __future__ import annotations
 
@@ -18,15 +13,7 @@ from msgspec import DecodeError, Struct, ValidationError, json
 from perdure.adapters.simulator.ids import digest
 from perdure.adapters.simulator.openai.errors import ApiError, ErrorAnswer, invalid, missing, model_not_found
 from perdure.adapters.simulator.openai.wire import Usage
-
-NO_MODEL: Final = "nope"
-"""The one model that does not exist. Every other name is taken."""
-
-ECHO_CHARACTERS: Final = 200
-"""How much of the prompt an answer repeats, in characters."""
-
-CHARACTERS_PER_TOKEN: Final = 4
-"""A rule of thumb for English text; the simulator has no tokenizer."""
+from perdure.adapters.simulator.speech import NO_MODEL, count_tokens, speak
 
 MAX_DIMENSIONS: Final = 3072
 """The most dimensions of an embedding (OpenAI's largest embedding model)."""
@@ -179,10 +166,11 @@ def answer(endpoint: str, body: bytes, *, seed: int, name: str, at: int, salt: s
     try:
         asked = _decode(body)
         model = _model(asked)
-        text_digest = hashlib.sha256(f"{seed}\x1f{endpoint}\x1f{salt}\x1f".encode() + body).hexdigest()
         if endpoint == "/v1/embeddings":
             return _embed(asked, model, seed)
-        return _speak(endpoint, asked, model, text_digest, digest(seed, "answer", name)[:24], at)
+        prompt = _prompt(asked, "input" if endpoint == "/v1/responses" else "messages")
+        text = speak(prompt, seed=seed, endpoint=endpoint, body=body, salt=salt)
+        return _say(endpoint, asked, model, prompt, text, digest(seed, "answer", name)[:24], at)
     except ApiError as error:
         return Answer(error.status, error.answer)
 
@@ -210,10 +198,8 @@ def _identity(asked: _Asked) -> str:
     return (asked.metadata or {}).get("perdure_identity", "")
 
 
-def _speak(endpoint: str, asked: _Asked, model: str, text_digest: str, name: str, at: int) -> Answer:
-    prompt = _prompt(asked, "input" if endpoint == "/v1/responses" else "messages")
-    text = f"[{text_digest[:16]}] {prompt[:ECHO_CHARACTERS]}"
-    read, said = _tokens(prompt), _tokens(text)
+def _say(endpoint: str, asked: _Asked, model: str, prompt: str, text: str, name: str, at: int) -> Answer:
+    read, said = count_tokens(prompt), count_tokens(text)
     if endpoint == "/v1/responses":
         usage = Usage(read, said, read + said)
         message = OutputMessage(f"msg_{name}", (OutputText(text),))
@@ -227,7 +213,7 @@ def _speak(endpoint: str, asked: _Asked, model: str, text_digest: str, name: str
     if not 1 <= choices <= 128:
         raise invalid(f"'n' must be between 1 and 128, not {choices}.", "n", "integer_out_of_range")
     texts = [text if n == 0 else f"{text} ({n + 1})" for n in range(choices)]
-    said = sum(map(_tokens, texts))
+    said = sum(map(count_tokens, texts))
     body = ChatBody(
         f"chatcmpl-{name}",
         at,
@@ -276,13 +262,13 @@ def _embedding_inputs(asked: _Asked) -> list[tuple[str, int]]:
     if given is None or not given:
         raise missing("input")
     if isinstance(given, str):
-        return [(given, _tokens(given))]
+        return [(given, count_tokens(given))]
     if all(isinstance(item, int) for item in given):
         return [(str(given), len(given))]
     inputs: list[tuple[str, int]] = []
     for item in given:
         if isinstance(item, str):
-            inputs.append((item, _tokens(item)))
+            inputs.append((item, count_tokens(item)))
         elif isinstance(item, list):
             inputs.append((str(item), len(item)))
         else:
@@ -294,7 +280,3 @@ def _vector(name: str, dimensions: int) -> list[float]:
     values = array("h", hashlib.shake_256(name.encode()).digest(2 * dimensions))
     length = sqrt(sum(value * value for value in values)) or 1.0
     return [round(value / length, 7) for value in values]
-
-
-def _tokens(text: str) -> int:
-    return max(1, -(-len(text) // CHARACTERS_PER_TOKEN))

@@ -11,10 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from perdure.adapters.simulator.keys import bearer_key, is_refused
 from perdure.adapters.simulator.openai.errors import ApiError, error_response
-
-BAD_KEY: Final = "bad-key"
-"""How a key ends that is refused. Every other one is taken, as long as there is one."""
 
 API_VERSION: Final = "2020-10-01"
 """What OpenAI answers in `openai-version`."""
@@ -60,10 +58,10 @@ class OpenAIApp:
 
 def check_key(request: Request) -> None:
     """Raises `ApiError` 401 without a key and for one that ends in `bad-key`."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
+    key = bearer_key(request)
+    if not key:
         raise ApiError(401, "There is no API key in the Authorization header (Bearer …).")
-    if key.strip().endswith(BAD_KEY):
+    if is_refused(key):
         raise ApiError(401, "The API key is not valid.", code="invalid_api_key")
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from contextlib import aclosing
 from typing import TypeVar
 
 from msgspec import DecodeError, Struct, ValidationError, json
 from starlette.requests import Request
 
+from perdure.adapters.simulator.bodies import BodyTooLong, read_whole
 from perdure.adapters.simulator.openai.errors import ApiError, invalid, missing
 
 S = TypeVar("S", bound=Struct)
-
-MAX_BODY_BYTES = 64 << 20
-"""The longest JSON body that is read, in bytes. A guard of the simulator's own; OpenAI does not state one."""
 
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 _REQUIRED = re.compile(r"required field `([^`]*)`")
@@ -22,14 +19,11 @@ _PLACE = re.compile(r"`\$\.([^`]*)`")
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body. Raises `ApiError` 413 when it is longer than `MAX_BODY_BYTES`."""
-    body = bytearray()
-    async with aclosing(request.stream()) as chunks:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise ApiError(413, f"The body is longer than {MAX_BODY_BYTES} bytes.")
-    return bytes(body)
+    """The whole body. Raises `ApiError` 413 when it is longer than is read."""
+    try:
+        return await read_whole(request)
+    except BodyTooLong as error:
+        raise ApiError(413, f"The body is longer than {error.limit} bytes.") from error
 
 
 def decode(body: bytes, type_: type[S]) -> S:

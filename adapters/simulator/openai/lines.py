@@ -17,10 +17,11 @@ from msgspec import DecodeError, Raw, Struct, ValidationError, json
 
 from perdure.adapters.simulator.ids import digest
 from perdure.adapters.simulator.multipart import ReceivedPart
-from perdure.adapters.simulator.openai.answers import NO_MODEL, Answer, AnswerBody, answer
+from perdure.adapters.simulator.openai.answers import Answer, AnswerBody, answer
 from perdure.adapters.simulator.openai.errors import ErrorAnswer, ErrorBody
 from perdure.adapters.simulator.openai.lifecycle import Checked, Plan
 from perdure.adapters.simulator.openai.wire import LineError, Usage
+from perdure.adapters.simulator.speech import NO_MODEL
 
 MAX_LINES: Final = 50_000
 """How many lines a batch may have (OpenAI's SDK 3.52, documentation of `batches.create`)."""

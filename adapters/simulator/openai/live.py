@@ -11,11 +11,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from perdure.adapters.simulator.account import Purchase, record_purchase
-from perdure.adapters.simulator.openai.answers import NO_MODEL, Answer, answer
+from perdure.adapters.simulator.openai.answers import Answer, answer
 from perdure.adapters.simulator.openai.bodies import read_body
 from perdure.adapters.simulator.openai.errors import model_not_found
 from perdure.adapters.simulator.openai.lists import json_response
 from perdure.adapters.simulator.openai.wire import PLAYED_ENDPOINTS
+from perdure.adapters.simulator.speech import NO_MODEL
 from perdure.adapters.simulator.storage import Tables
 from perdure.adapters.simulator.world import World
 
