@@ -107,10 +107,19 @@ def live_providers() -> Mapping[str, LiveProvider]:
     return {openai.NAME: openai.OpenAILive()}
 
 
-ACCOUNTS: Final[Mapping[str, tuple[str, str, Callable[[str], dict[str, str]]]]] = {
-    openai.NAME: (openai.BASE_URL, openai.KEY_VARIABLE, openai.authorize),
+class Account(Struct, frozen=True):
+    """How a provider is reached: its base URL, the environment variables that usually hold its key (the first that is
+    set wins), how a key becomes headers."""
+
+    base_url: str
+    key_variables: tuple[str, ...]
+    authorize: Callable[[str], dict[str, str]]
+
+
+ACCOUNTS: Final[Mapping[str, Account]] = {
+    openai.NAME: Account(openai.BASE_URL, (openai.KEY_VARIABLE,), openai.authorize),
 }
-"""For each provider: its base URL, the environment variable that usually holds its key, how a key becomes headers."""
+"""How each provider is reached, by name."""
 
 
 class Resolver:
@@ -125,9 +134,9 @@ class Resolver:
         """The endpoint of a lane. Raises `CredentialMissing`, `UnknownProvider`."""
         if lane.provider not in ACCOUNTS:
             raise UnknownProvider(f"no provider is called {lane.provider!r}", field="provider", value=lane.provider)
-        base_url, variable, authorize = ACCOUNTS[lane.provider]
+        account = ACCOUNTS[lane.provider]
         settings = self._config.providers.get(lane.provider, ProviderConfig())
-        credentials = settings.credentials or {"default": Env(variable)}
+        credentials = settings.credentials or {"default": Env(self._key_variable(account))}
         credential = credentials.get(lane.credential)
         if credential is None:
             raise CredentialMissing(
@@ -138,10 +147,14 @@ class Resolver:
             place = f"set {credential.variable}" if isinstance(credential, Env) else "it is empty"
             raise CredentialMissing(f"the credential {lane.credential!r} for {lane.provider} is not here: {place}")
         try:
-            headers = authorize(secret)
+            headers = account.authorize(secret)
         except PerdureError as error:
             raise CredentialMissing(str(error)) from error
-        return Endpoint(base_url=(settings.base_url or base_url).rstrip("/"), headers=headers)
+        return Endpoint(base_url=(settings.base_url or account.base_url).rstrip("/"), headers=headers)
+
+    def _key_variable(self, account: Account) -> str:
+        """The first variable with a key in it, or the first of all where none has one."""
+        return next(filter(self._environ.get, account.key_variables), account.key_variables[0])
 
 
 def kinds_over(log_id: str, network: Engine, blobs: BlobStore) -> list[Kind[Any, Any]]:

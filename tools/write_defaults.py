@@ -53,7 +53,9 @@ def page() -> str:
     lines = [_OPENING, "| setting | default | variable |", "| --- | --- | --- |"]
     lines += [f"| `{name}` | {default} | `{variable}` |" for name, default, variable in settings(Config)]
     lines += ["", "## Providers", "", "| provider | base URL | key from |", "| --- | --- | --- |"]
-    lines += [f"| {name} | `{url}` | `{variable}` |" for name, (url, variable, _) in sorted(ACCOUNTS.items())]
+    for name, account in sorted(ACCOUNTS.items()):
+        variables = ", else ".join(f"`{variable}`" for variable in account.key_variables)
+        lines.append(f"| {name} | `{account.base_url}` | {variables} |")
     lines += ["", "## Batches", "", "| what | seconds |", "| --- | --- |"]
     lines += [f"| first poll below {bound:,} lines | {wait // SECOND_US} |" for bound, wait in FIRST_POLLS_US]
     lines += [

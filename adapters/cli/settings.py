@@ -29,9 +29,10 @@ def show_(terminal: Terminal) -> int:
     from perdure.adapters.config import Config, layers
 
     effective: dict[str, tuple[Any, str]] = {}
-    for provider, (base_url, variable, _) in ACCOUNTS.items():
-        effective[f"providers.{provider}.base_url"] = (base_url, "default")
-        effective[f"providers.{provider}.credentials.default.variable"] = (variable, "default")
+    for provider, account in ACCOUNTS.items():
+        effective[f"providers.{provider}.base_url"] = (account.base_url, "default")
+        variables = " or ".join(account.key_variables)
+        effective[f"providers.{provider}.credentials.default.variable"] = (variables, "default")
     config = Config.load()
     for name, value in _leaves(msgspec.to_builtins(config)).items():
         if value is not None or name not in effective:

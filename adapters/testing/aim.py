@@ -8,6 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from perdure.adapters import openai
+from perdure.adapters.composition import ACCOUNTS
 from perdure.adapters.config import Config, ProviderConfig, Secret
 from perdure.adapters.simulator import OPENAI_PREFIX
 
@@ -17,8 +18,8 @@ SIMULATED_KEY: Final = "any-key-will-do"
 PREFIXES: Final[Mapping[str, str]] = {openai.NAME: OPENAI_PREFIX}
 """Where each provider is, below a simulator's address."""
 
-KEY_VARIABLES: Final[Mapping[str, str]] = {openai.NAME: openai.KEY_VARIABLE}
-"""Where each provider's key usually stands."""
+KEY_VARIABLES: Final[Mapping[str, str]] = {name: ACCOUNTS[name].key_variables[0] for name in PREFIXES}
+"""Where each provider's key usually stands; of several variables the one that wins."""
 
 
 def aimed(config: Config, url: str) -> Config:
