@@ -1,13 +1,13 @@
-"""OpenAI: the providers of batches, of the files that they need, and of single answers.
+"""OpenAI: the providers of batches, of files, and of single answers.
 
-The wire is in `contracts/providers.md` section 1.
+The wire is in `contracts/providers.md` section 1; what others speak too is in `adapters/openai_compatible`.
 
 | module | holds |
 | --- | --- |
 | `batches`, `files`, `live` | the ports, over a `Fetch` |
-| `paging`, `download` | reading lists, page by page, and result files, streamed |
-| `requests`, `content`, `lines`, `wire` | bodies and input lines, messages, output and error lines, objects: pure |
-| `account`, `answers` | address and key, what an answer that cannot be read means |
+| `download` | reading result files, streamed |
+| `requests`, `lines`, `wire` | input lines, output and error lines, OpenAI's own objects: pure |
+| `account` | address and key |
 """
 
 from perdure.adapters.openai.account import BASE_URL as BASE_URL

@@ -17,10 +17,13 @@ from perdure.actors.batch.ports import BatchLimits, InputProblem, OutputLine, Pr
 from perdure.actors.fetch import Fetch, HttpAnswer, HttpRequest, Refused
 from perdure.adapters.openai import lines, requests
 from perdure.adapters.openai.account import NAME
-from perdure.adapters.openai.answers import BATCH, BATCH_PAGE, created_answer, error_of, read_answer
 from perdure.adapters.openai.download import open_lines
-from perdure.adapters.openai.paging import read_back
 from perdure.adapters.openai.wire import BatchObject, Counts, Problem
+from perdure.adapters.openai_compatible import bodies
+from perdure.adapters.openai_compatible.answers import created_answer, error_of, read_answer
+from perdure.adapters.openai_compatible.files import SETTLE_S
+from perdure.adapters.openai_compatible.paging import read_back
+from perdure.adapters.openai_compatible.wire import Page
 from perdure.events.requests import Answer, LineError, Prompt, RawRequest
 
 IDENTITY_KEY: Final = "perdure_identity"
@@ -28,9 +31,6 @@ IDENTITY_KEY: Final = "perdure_identity"
 
 WINDOW_S: Final = 86_400.0
 """Within which time OpenAI ends a batch: `24h` is the only window that there is (section 1.2)."""
-
-SETTLE_S: Final = 5.0
-"""How long a new batch or file may be missing from its list, in seconds. Ours; OpenAI states none."""
 
 STATUSES: Final[Mapping[str, ProviderStatus]] = {
     "validating": "pending",
@@ -44,6 +44,8 @@ STATUSES: Final[Mapping[str, ProviderStatus]] = {
 }
 """OpenAI's words for a batch's status (section 1.2) and ours (section 4.6); a word that is not here is `pending`."""
 
+_BATCH: Final = msgspec.json.Decoder(BatchObject)
+_BATCH_PAGE: Final = msgspec.json.Decoder(Page[BatchObject])
 _BATCHES_A_PAGE: Final = 100  # the most that OpenAI gives (section 1.2)
 _NOTHING_TO_CANCEL: Final = frozenset({"cancelling", "cancelled", "completed", "failed", "expired"})
 _POLL_HEADER: Final = "openai-poll-after-ms"
@@ -67,12 +69,12 @@ class OpenAIBatches:
         return BatchLimits(max_lines=requests.MAX_LINES, max_bytes=requests.MAX_INPUT_BYTES)
 
     def render(self, prompt: Prompt, endpoint: str) -> RawRequest:
-        """See `requests.render`. Raises `Unsupported`."""
-        return requests.render(prompt, endpoint)
+        """See `bodies.render`. Raises `Unsupported`."""
+        return bodies.render(prompt, endpoint, provider=NAME)
 
     def model_of(self, endpoint: str, body: Mapping[str, object]) -> str:
         """The model that a body asks for, "" when it names none."""
-        return requests.model_of(body)
+        return bodies.model_of(body)
 
     def encode_line(self, line_id: str, url: str, body: bytes) -> bytes:
         """See `requests.encode_line`."""
@@ -106,14 +108,14 @@ class OpenAIBatches:
             body=msgspec.json.encode(body),
         )
         answer = await fetch(request)
-        return _shown(created_answer(answer, BATCH), answer)
+        return _shown(created_answer(answer, _BATCH), answer)
 
     async def find(self, fetch: Fetch, *, identity: str, since: int) -> Sequence[ProviderBatch]:
         """All batches with `identity`, oldest first; see `paging.read_back`."""
         found = await read_back(
             fetch,
             "/batches",
-            BATCH_PAGE,
+            _BATCH_PAGE,
             limit=_BATCHES_A_PAGE,
             since=since,
             wanted=lambda batch: _identity(batch) == identity,
@@ -123,7 +125,7 @@ class OpenAIBatches:
     async def status(self, fetch: Fetch, batch_id: str) -> ProviderBatch:
         """The batch as it stands, with OpenAI's hint for the next poll."""
         answer = await fetch(HttpRequest(method="GET", path=_path(batch_id), safety="read"))
-        return _shown(read_answer(answer, BATCH), answer)
+        return _shown(read_answer(answer, _BATCH), answer)
 
     def results(
         self, fetch: Fetch, source: str, *, skip_bytes: int
@@ -145,10 +147,10 @@ class OpenAIBatches:
         )
         answer = await fetch(request)
         if answer.status < 300:
-            read_answer(answer, BATCH)
+            read_answer(answer, _BATCH)
             return
         standing = await fetch(HttpRequest(method="GET", path=_path(batch_id), safety="read"))
-        if read_answer(standing, BATCH).status not in _NOTHING_TO_CANCEL:
+        if read_answer(standing, _BATCH).status not in _NOTHING_TO_CANCEL:
             raise _cannot_cancel(batch_id, answer)
 
 

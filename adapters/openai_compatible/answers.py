@@ -1,8 +1,8 @@
-"""From HTTP answers to OpenAI's objects, and what it means when that fails.
+"""From HTTP answers to objects, and what it means when that fails.
 
-A 2xx answer that is no JSON object of the expected shape comes from something between us and OpenAI, or from a fault of
-theirs. After a *create* it proves that something took the request, so it is `Unknown` and leads to reconcile; after a
-*read* nothing was at stake, so it is `Refused(kind="server_error", retryable=True)`: ask again later.
+A 2xx answer that is no JSON object of the expected shape comes from something between us and the provider, or from a
+fault of theirs. After a *create* it proves that something took the request, so it is `Unknown` and leads to reconcile;
+after a *read* nothing was at stake, so it is `Refused(kind="server_error", retryable=True)`: ask again later.
 
 A content type that names a page, an event stream or a medium makes a body unreadable whatever it says; JSON, text,
 plain bytes and no content type at all are let through to the decoder, which has the last word.
@@ -16,8 +16,8 @@ from typing import Final, NoReturn, TypeVar
 import msgspec
 
 from perdure.actors.fetch import HttpAnswer, Refused, Unknown
-from perdure.adapters.openai.account import NAME
-from perdure.adapters.openai.wire import BatchObject, ErrorAnswer, ErrorBody, FileObject, Page
+from perdure.adapters.network.answers import request_id
+from perdure.adapters.openai_compatible.wire import ErrorAnswer, ErrorBody, FileObject, Page
 from perdure.events.errors import shorten
 
 Decoded = TypeVar("Decoded")
@@ -25,8 +25,6 @@ Decoded = TypeVar("Decoded")
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are no JSON of the wanted shape; the last for nesting without end."""
 
-BATCH: Final = msgspec.json.Decoder(BatchObject)
-BATCH_PAGE: Final = msgspec.json.Decoder(Page[BatchObject])
 FILE: Final = msgspec.json.Decoder(FileObject)
 FILE_PAGE: Final = msgspec.json.Decoder(Page[FileObject])
 _ERROR: Final = msgspec.json.Decoder(ErrorAnswer)
@@ -48,19 +46,19 @@ def created_answer(answer: HttpAnswer, decoder: msgspec.json.Decoder[Decoded]) -
         return _decode(answer, decoder)
     except _Unreadable as error:
         raise Unknown(
-            f"{NAME} took the request, but its answer cannot be read: {error}",
+            f"the provider took the request, but its answer cannot be read: {error}",
             status=answer.status,
-            provider_request_id=answer.headers.get("x-request-id"),
+            provider_request_id=request_id(answer.headers),
         ) from error
 
 
 def refuse_answer(status: int, headers: Mapping[str, str], reason: str, *, retryable: bool = True) -> NoReturn:
     """Raises `Refused` for a 2xx answer to a read that is of no use."""
     raise Refused(
-        f"{NAME}'s answer cannot be used: {reason}",
+        f"the provider's answer cannot be used: {reason}",
         kind="server_error",
         status=status,
-        provider_request_id=headers.get("x-request-id"),
+        provider_request_id=request_id(headers),
         retryable=retryable,
     )
 
@@ -68,10 +66,11 @@ def refuse_answer(status: int, headers: Mapping[str, str], reason: str, *, retry
 def error_of(body: bytes) -> ErrorBody:
     """What an error body says; empty where it says nothing that can be read."""
     try:
-        said = _ERROR.decode(body).error
+        said = _ERROR.decode(body)
     except DECODE_ERRORS:
         return ErrorBody()
-    return ErrorBody(message=said) if isinstance(said, str) else said or ErrorBody()
+    error = said.error
+    return ErrorBody(message=error, code=said.code) if isinstance(error, str) else error or ErrorBody()
 
 
 def media_type(headers: Mapping[str, str]) -> str:

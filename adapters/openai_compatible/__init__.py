@@ -1,0 +1,12 @@
+"""The wire that OpenAI made and others speak too: what the adapters of all of them have in common.
+
+| module | holds |
+| --- | --- |
+| `bodies`, `content` | bodies for neutral prompts, and the messages in them: pure |
+| `reading`, `wire` | what answers say, and the objects in them: pure |
+| `live` | the endpoints that answer at once |
+| `files`, `paging` | the file routes, and lists page by page |
+| `answers` | what an answer that cannot be read means |
+
+Nothing here knows an address, a key or a limit: those are each provider's own.
+"""

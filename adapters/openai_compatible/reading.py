@@ -1,0 +1,143 @@
+"""What the body of an endpoint's answer says: of responses, chat completions, embeddings and those like them. Pure.
+
+A body in which no answer can be read is an error, with the provider's code or with `unreadable_answer` (W-25). Nothing
+here raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from perdure.adapters.openai_compatible.answers import DECODE_ERRORS
+from perdure.adapters.openai_compatible.wire import (
+    AnswerBody,
+    Choice,
+    ErrorBody,
+    IncompleteDetails,
+    OutputItem,
+    Part,
+    UsageBody,
+)
+from perdure.events.requests import Answer, LineError, Usage
+
+UNREADABLE: Final = "unreadable_answer"
+
+_MESSAGE_CHARACTERS: Final = 2_000
+"""How much of a provider's message is kept; what they write is a sentence or two."""
+
+_bodies: Final = msgspec.json.Decoder(AnswerBody)
+_parts: Final = msgspec.json.Decoder(list[Part])
+_usages: Final = msgspec.json.Decoder(UsageBody | None)
+_errors: Final = msgspec.json.Decoder(ErrorBody | None)
+_strings: Final = msgspec.json.Decoder(str | None)
+_details: Final = msgspec.json.Decoder(IncompleteDetails | None)
+
+_Value = TypeVar("_Value")
+
+
+class Said(Struct, frozen=True, gc=False):
+    """The part of an answer that has to be looked for."""
+
+    text: str
+    finish_reason: str | None
+
+
+def read_body(raw: bytes) -> Answer | LineError:
+    """What the body of an endpoint's answer with the status 200 says, of a line or of a live request."""
+    try:
+        body = _bodies.decode(raw)
+    except DECODE_ERRORS as error:
+        return LineError(UNREADABLE, shortened(f"the answer cannot be read: {error}"), 200)
+    judged = judge(body)
+    if isinstance(judged, LineError):
+        return judged
+    usage, model = optional(_usages, body.usage), optional(_strings, body.model)
+    return Answer(judged.text, _usage(usage), judged.finish_reason, model, raw)
+
+
+def judge(body: AnswerBody) -> Said | LineError:
+    """What an answer's body says, or why there is no answer in it."""
+    if body.status == "failed":
+        return provider_error(optional(_errors, body.error), "failed", "the response failed", 200)
+    if body.output is not None:
+        return _judge_output(body.output, body)
+    if body.choices:
+        return _judge_choice(body.choices[0])
+    if _is_list(body.data) or _is_list(body.results):
+        return Said("", None)
+    return LineError(UNREADABLE, "the body has nothing in it that an answer has", 200)
+
+
+def provider_error(said: ErrorBody | None, otherwise: str, why: str, status: int | None) -> LineError:
+    """The provider's code, which may be a number or missing, then its type; `otherwise` where there is neither."""
+    said = said or ErrorBody()
+    code = said.code if said.code not in (None, "") else said.type
+    return LineError(str(code or otherwise), shortened(said.message or why), status)
+
+
+def shortened(message: str) -> str:
+    """A message of a length that may be kept."""
+    return message if len(message) <= _MESSAGE_CHARACTERS else message[: _MESSAGE_CHARACTERS - 1] + "…"
+
+
+def optional(decoder: msgspec.json.Decoder[_Value], raw: Raw) -> _Value | None:
+    """What an optional part says, None where it is absent or not what was expected: no answer fails for it."""
+    if not len(raw):
+        return None
+    try:
+        return decoder.decode(raw)
+    except DECODE_ERRORS:
+        return None
+
+
+def _judge_output(items: Sequence[OutputItem], body: AnswerBody) -> Said | LineError:
+    parts: list[Part] = []
+    for item in items:
+        if item.type == "message":
+            try:
+                parts.extend(_parts.decode(item.content))
+            except DECODE_ERRORS as error:
+                return LineError(UNREADABLE, shortened(f"a message of the response cannot be read: {error}"), 200)
+    details = optional(_details, body.incomplete_details)
+    return _say(parts, (details.reason if details is not None else None) or body.status)
+
+
+def _judge_choice(choice: Choice) -> Said | LineError:
+    message = choice.message
+    if message is None:
+        if choice.text is None:
+            return LineError(UNREADABLE, "the first choice has neither a message nor a text", 200)
+        return Said(choice.text, choice.finish_reason)
+    content = message.content
+    parts = [Part("text", content)] if isinstance(content, str) else list(content or ())
+    if message.refusal:
+        parts.append(Part("refusal", refusal=message.refusal))
+    return _say(parts, choice.finish_reason)
+
+
+def _say(parts: Sequence[Part], finish_reason: str | None) -> Said:
+    text = "".join(part.text for part in parts if part.type in ("output_text", "text") and part.text)
+    refusal = "".join(part.refusal for part in parts if part.type == "refusal" and part.refusal)
+    return Said(refusal, "refusal") if refusal and not text else Said(text, finish_reason)
+
+
+def _usage(said: UsageBody | None) -> Usage | None:
+    if said is None:
+        return None
+    read, written = said.input_tokens_details, said.output_tokens_details
+    read, written = read or said.prompt_tokens_details, written or said.completion_tokens_details
+    return Usage(
+        input_tokens=said.prompt_tokens if said.input_tokens is None else said.input_tokens,
+        output_tokens=said.completion_tokens if said.output_tokens is None else said.output_tokens,
+        total_tokens=said.total_tokens,
+        cached_tokens=None if read is None else read.cached_tokens,
+        reasoning_tokens=None if written is None else written.reasoning_tokens,
+    )
+
+
+def _is_list(raw: Raw) -> bool:
+    return bytes(memoryview(raw)[:1]) == b"["
