@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from perdure.events.errors import InvalidRequest
+from perdure.adapters.keys import header_key
 
 NAME: Final = "openai"
 """The provider's name in lanes, events and on the command line."""
@@ -20,14 +20,5 @@ KEY_VARIABLE: Final = "OPENAI_API_KEY"
 
 
 def authorize(secret: str) -> dict[str, str]:
-    """The headers that carry the key. White space around it, as files and shells leave it, does not count.
-
-    Raises `InvalidRequest`, without the key in its message, for a key that no HTTP header can carry.
-    """
-    key = secret.strip()
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
-        raise InvalidRequest(
-            f"the key for {NAME} is empty or has characters that a header cannot carry; set {KEY_VARIABLE} anew",
-            field="credential",
-        )
-    return {"authorization": f"Bearer {key}"}
+    """The headers that carry the key. Raises `InvalidRequest` for one that no header can carry."""
+    return {"authorization": f"Bearer {header_key(secret, NAME, KEY_VARIABLE)}"}

@@ -15,12 +15,13 @@ import msgspec
 
 from perdure.actors.batch.ports import BatchLimits, InputProblem, OutputLine, ProviderBatch, ProviderStatus
 from perdure.actors.fetch import Fetch, HttpAnswer, HttpRequest, Refused
+from perdure.adapters.answers import created_answer, read_answer
 from perdure.adapters.openai import lines, requests
 from perdure.adapters.openai.account import NAME
 from perdure.adapters.openai.download import open_lines
 from perdure.adapters.openai.wire import BatchObject, Counts, Problem
 from perdure.adapters.openai_compatible import bodies
-from perdure.adapters.openai_compatible.answers import created_answer, error_of, read_answer
+from perdure.adapters.openai_compatible.answers import error_of
 from perdure.adapters.openai_compatible.files import SETTLE_S
 from perdure.adapters.openai_compatible.paging import read_back
 from perdure.adapters.openai_compatible.wire import Page

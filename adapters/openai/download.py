@@ -22,9 +22,10 @@ from urllib.parse import quote
 import msgspec
 
 from perdure.actors.fetch import Fetch, HttpRequest, HttpStream, Unknown
+from perdure.adapters.answers import DECODE_ERRORS, media_type, read_answer, refuse_answer
 from perdure.adapters.jsonl import LineSplitter, LineTooLong
 from perdure.adapters.openai.account import NAME
-from perdure.adapters.openai_compatible.answers import DECODE_ERRORS, FILE, media_type, read_answer, refuse_answer
+from perdure.adapters.openai_compatible.answers import FILE
 from perdure.events.errors import shorten
 
 DOWNLOAD_S: Final = 3_600.0

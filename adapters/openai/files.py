@@ -48,9 +48,11 @@ class OpenAIFiles:
         return [_stored(file) for file in found]
 
 
-async def find_files(fetch: Fetch, *, filename: str, size_bytes: int, purpose: str, since: int) -> Sequence[RemoteFile]:
-    """All files with this name, size and purpose, oldest first; see `paging.read_back`. One that OpenAI could not
-    process (status `error`) does not count: nothing can be done with it."""
+async def find_files(
+    fetch: Fetch, *, filename: str, size_bytes: int, since: int, purpose: str = ""
+) -> Sequence[RemoteFile]:
+    """All files with this name and size, of one purpose if it is given, oldest first; see `paging.read_back`. One that
+    OpenAI could not process (status `error`) does not count: nothing can be done with it."""
     found = await read_back(
         fetch,
         "/files",
@@ -58,7 +60,7 @@ async def find_files(fetch: Fetch, *, filename: str, size_bytes: int, purpose: s
         limit=FILES_A_PAGE,
         since=since,
         wanted=lambda file: file.filename == filename and file.bytes == size_bytes and file.status != "error",
-        query={"purpose": purpose, "order": "desc"},
+        query={"purpose": purpose, "order": "desc"} if purpose else {"order": "desc"},
     )
     return [shown(file, filename=filename, size_bytes=size_bytes) for file in found]
 

@@ -13,8 +13,9 @@ import msgspec
 from msgspec import Raw
 
 from perdure.actors.batch.ports import OutputLine
+from perdure.adapters.answers import DECODE_ERRORS
 from perdure.adapters.openai.wire import LineResponse, ReadLine, ResultLine
-from perdure.adapters.openai_compatible.answers import DECODE_ERRORS, error_of
+from perdure.adapters.openai_compatible.answers import error_of
 from perdure.adapters.openai_compatible.reading import (
     UNREADABLE,
     judge,

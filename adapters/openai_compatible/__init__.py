@@ -6,7 +6,7 @@
 | `reading`, `wire` | what answers say, and the objects in them: pure |
 | `live` | the endpoints that answer at once |
 | `files`, `paging` | the file routes, and lists page by page |
-| `answers` | what an answer that cannot be read means |
+| `answers` | decoders of files, and what an error body says: pure |
 
 Nothing here knows an address, a key or a limit: those are each provider's own.
 """

@@ -5,7 +5,7 @@ Sources: `contracts/providers.md` sections 1.1 and 4 (20 November 2026).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final
 from urllib.parse import quote
@@ -14,15 +14,9 @@ import msgspec
 
 from perdure.actors.fetch import BodySource, Fetch, HttpAnswer, HttpRequest
 from perdure.actors.remote_files import Readiness, RemoteFile
+from perdure.adapters.answers import DECODE_ERRORS, created_answer, read_answer, refuse_answer
 from perdure.adapters.multipart import file_form
-from perdure.adapters.openai_compatible.answers import (
-    DECODE_ERRORS,
-    FILE,
-    FILE_PAGE,
-    created_answer,
-    read_answer,
-    refuse_answer,
-)
+from perdure.adapters.openai_compatible.answers import FILE, FILE_PAGE
 from perdure.adapters.openai_compatible.paging import Next, after_last, read_pages
 from perdure.adapters.openai_compatible.wire import Deleted, ErrorAnswer, FileObject
 
@@ -51,10 +45,12 @@ async def post_file(
     filename: str,
     body: BodySource,
     size_bytes: int,
-    mime_type: str = "application/octet-stream",
+    mime_type: str = "",
 ) -> FileObject:
     """Stores a file, streamed: a purchase. `fields` go before it. An answer that cannot be read is `Unknown`."""
-    form = file_form(fields, filename=filename, file=body, file_bytes=size_bytes, mime_type=mime_type)
+    form = file_form(
+        fields, filename=filename, file=body, file_bytes=size_bytes, mime_type=mime_type or "application/octet-stream"
+    )
     request = HttpRequest(
         method="POST",
         path="/files",
@@ -83,7 +79,7 @@ async def delete_file(fetch: Fetch, id: str) -> None:
 
 async def list_files(
     fetch: Fetch, *, limit: int, following: Next[FileObject] = after_last
-) -> AsyncIterator[RemoteFile]:
+) -> AsyncGenerator[RemoteFile]:
     """Every file there is, over all pages of `limit` files (W-55). Raises what `read_pages` raises."""
     pages = read_pages(fetch, "/files", FILE_PAGE, query={"limit": str(limit)}, following=following)
     async with aclosing(pages):

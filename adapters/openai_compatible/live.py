@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from perdure.actors.fetch import Fetch, HttpRequest
+from perdure.adapters.answers import created_answer
 from perdure.adapters.openai_compatible import bodies, reading
-from perdure.adapters.openai_compatible.answers import created_answer
 from perdure.events.requests import Answer, LineError, Prompt, RawRequest
 
 ANSWER_S: Final = 600.0

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from perdure.actors.fetch import Fetch, HttpAnswer, HttpRequest
-from perdure.adapters.openai_compatible.answers import read_answer, refuse_answer
+from perdure.adapters.answers import read_answer, refuse_answer
 from perdure.adapters.openai_compatible.wire import Item, Page
 
 CLOCK_MARGIN_S: Final = 300.0

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from perdure.adapters.openai_compatible.answers import DECODE_ERRORS
+from perdure.adapters.answers import DECODE_ERRORS
 from perdure.adapters.openai_compatible.wire import (
     AnswerBody,
     Choice,
