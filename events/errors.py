@@ -7,9 +7,24 @@ Messages name the thing, the value (shortened, secrets never) and the next step.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 _SHOWN_CHARACTERS = 80
+
+SourceTrouble = Literal[
+    "kind",
+    "missing",
+    "unreadable",
+    "directory",
+    "device",
+    "changed",
+    "empty",
+    "data_url",
+    "url",
+    "not_allowed",
+    "refused",
+]
+"""Why a source cannot be read: see `InvalidSource`."""
 
 
 def shorten(value: object) -> str:
@@ -50,6 +65,21 @@ class InvalidRequest(Rejected):
     ) -> None:
         super().__init__(message if line is None else f"line {line}: {message}", field=field, limit=limit, value=value)
         self.line = line
+
+
+class InvalidSource(InvalidRequest):
+    """A file's source cannot be read; nothing was stored. `reason` says why in one word.
+
+    `kind` (not a source at all), `missing`, `unreadable`, `directory`, `device` (no regular file), `changed` (while it
+    was read), `empty`, `data_url`, `url` (not one that can be fetched), `not_allowed` (fetching is off, or the address
+    is not public), `refused` (by the server that has it).
+    """
+
+    def __init__(
+        self, message: str, *, reason: SourceTrouble, limit: object = None, value: object = None, field: str = "source"
+    ) -> None:
+        super().__init__(message, field=field, limit=limit, value=value)
+        self.reason: SourceTrouble = reason
 
 
 class UnknownProvider(Rejected):

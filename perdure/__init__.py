@@ -43,6 +43,7 @@ from perdure.events.errors import Fenced as Fenced
 from perdure.events.errors import FileDeleted as FileDeleted
 from perdure.events.errors import FileExpired as FileExpired
 from perdure.events.errors import InvalidRequest as InvalidRequest
+from perdure.events.errors import InvalidSource as InvalidSource
 from perdure.events.errors import KeyConflict as KeyConflict
 from perdure.events.errors import LogForeign as LogForeign
 from perdure.events.errors import LogLocked as LogLocked
