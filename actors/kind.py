@@ -59,11 +59,15 @@ class Row(Struct, frozen=True, kw_only=True):
 
 
 class Index(Struct, frozen=True):
-    """What an event adds to the read models: numbered items, keys that name single ones, digests of blobs it needs."""
+    """What an event adds to the read models: numbered items, keys that name single ones, digests of blobs it needs.
+
+    `released` are digests of blobs that earlier events needed and that the actor will not read again.
+    """
 
     items: Sequence[ItemRow] = ()
     references: Sequence[str] = ()
     claims: Sequence[Claim] = ()
+    released: Sequence[str] = ()
 
 
 NO_INDEX = Index()

@@ -70,6 +70,7 @@ class NoIndex(Struct, frozen=True):
     items: Sequence[ItemRow] = ()
     references: Sequence[str] = ()
     claims: Sequence[Claim] = ()
+    released: Sequence[str] = ()
 
 
 class Fold:

@@ -72,8 +72,9 @@ class Append(Struct, kw_only=True):
     """Everything one actor adds to the log at once: all of it becomes durable, or none.
 
     `key` is claimed for (tenant, key) with the actor's first event; `release_key` gives it back. `claims` are keys of
-    single items, claimed for the same namespace. `references` are the
-    digests of the blobs that the events name. `snapshot` replaces the actor's snapshot, as of the last of `events`.
+    single items, claimed for the same namespace. `references` are the digests of the blobs that the events name,
+    `released` of those that the actor names no more: unless another one does, a sweep may remove them. No digest stands
+    in both. `snapshot` replaces the actor's snapshot, as of the last of `events`.
     """
 
     actor: str
@@ -88,6 +89,7 @@ class Append(Struct, kw_only=True):
     items: Sequence[ItemRow] = ()
     claims: Sequence[Claim] = ()
     references: Sequence[str] = ()
+    released: Sequence[str] = ()
     snapshot: bytes | None = None
 
 

@@ -35,6 +35,11 @@ class Indexed(Protocol):
         ...
 
     @property
+    def released(self) -> Sequence[str]:
+        """Digests of blobs that earlier events named and that the actor has no use for any more."""
+        ...
+
+    @property
     def claims(self) -> Sequence[Claim]:
         """Keys of single items."""
         ...

@@ -59,7 +59,7 @@ def judge(
     items: list[ItemRow] = []
     claims: list[Claim] = []
     claimants: dict[str, Entry] = {}
-    references: list[str] = []
+    references: dict[str, bool] = {}
     answers: list[tuple[Entry, outcome.Outcome[Told]]] = []
     told: list[tuple[Entry, int, bool]] = []
     ended: list[Entry] = []
@@ -73,7 +73,9 @@ def judge(
             aggregate.evolve(event, at)
             index = index_of(kind, event)
             items.extend(index.items)
-            references.extend(index.references)
+            if index.references or index.released:
+                references.update(dict.fromkeys(index.references, True))
+                references.update(dict.fromkeys(index.released, False))
             if index.claims:
                 claims.extend(index.claims)
                 claimants.update((claim.key, entry) for claim in index.claims)
@@ -123,7 +125,8 @@ def judge(
             release_key=not row.keep_key,
             items=items,
             claims=claims,
-            references=references,
+            references=[digest for digest, named in references.items() if named],
+            released=[digest for digest, named in references.items() if not named],
         )
         if append.key is not None and creator is not None:
             claimants[append.key] = creator

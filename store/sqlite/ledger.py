@@ -206,6 +206,11 @@ class Ledger:
                 "INSERT OR IGNORE INTO blob_references VALUES (?, ?)",
                 [(digest, head.stream) for digest in append.references],
             )
+        if append.released:
+            self._connection.executemany(
+                "DELETE FROM blob_references WHERE digest = ? AND stream = ?",
+                [(digest, head.stream) for digest in append.released],
+            )
         return Appended(self._next_position - 1, head.version)
 
     def add_events(self, head: Head, events: Sequence[EncodedEvent], origin: Origin) -> None:

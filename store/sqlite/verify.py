@@ -289,7 +289,7 @@ class _Verification:
     def _fold_actor(self, stream: int, row: ActorRow, fold: Foldable[Any], written_at: int) -> None:
         state = fold.initial(row.actor, row.tenant)
         items: dict[int, ItemRow] = {}
-        references: set[str] = set()
+        references: dict[str, bool] = {}
         claims: list[Claim] = []
         folded = 0
         kept_at, kept = self._snapshot(stream, fold)
@@ -306,7 +306,8 @@ class _Verification:
             index = fold.index(event)
             for item in index.items:
                 items[item.number] = _over(items.get(item.number), item)
-            references.update(index.references)
+            references.update(dict.fromkeys(index.references, True))
+            references.update(dict.fromkeys(index.released, False))
             claims.extend(index.claims)
             folded = version
             if version == kept_at and isinstance(fold, KeepsSnapshots) and fold.snapshot(state) != kept:
@@ -349,13 +350,23 @@ class _Verification:
         if count != len(items):
             self._fault(f"{count} items where the events give {len(items)}", actor=row.actor)
 
-    def _compare_references(self, stream: int, row: ActorRow, references: set[str]) -> None:
+    def _compare_references(self, stream: int, row: ActorRow, references: Mapping[str, bool]) -> None:
+        """`references`: every digest that the events name or release, with what the last of them said."""
+        if not references:
+            return
         found = {
             digest
-            for (digest,) in self._connection.execute("SELECT digest FROM blob_references WHERE stream = ?", (stream,))
+            for (digest,) in self._connection.execute(
+                "SELECT digest FROM blob_references WHERE stream = ? AND digest IN (SELECT value FROM json_each(?))",
+                (stream, msgspec.json.encode(list(references)).decode()),
+            )
         }
-        if not references <= found:
-            self._fault(f"{len(references - found)} blobs that events name are not referenced", actor=row.actor)
+        missing = sum(named and digest not in found for digest, named in references.items())
+        if missing:
+            self._fault(f"{missing} blobs that events name are not referenced", actor=row.actor)
+        kept = sum(not references[digest] for digest in found)
+        if kept:
+            self._fault(f"{kept} blobs that events release are still referenced", actor=row.actor)
 
     def _compare_claims(self, stream: int, row: ActorRow, claims: Sequence[Claim]) -> None:
         if not claims:

@@ -17,7 +17,7 @@ from perdure.events.event import EncodedEvent, Origin
 from perdure.store.disk import Disk, InlineDisk, ThreadDisk
 from perdure.store.records import Append, Appended, Claim, Holder, ItemRow, KeyTaken, Standing
 from perdure.store.sqlite import open_log, open_reader
-from tests.store.sqlite.toys import AT, CODEC, Added, Ended, Hand, Opened, append, listing
+from tests.store.sqlite.toys import AT, CODEC, TOY, Added, Ended, Hand, Opened, append, listing
 
 
 @pytest.fixture(params=["threads", "inline"])
@@ -321,6 +321,20 @@ async def test_blobs_that_events_name_are_known_until_they_are_forgotten(tmp_pat
         assert await log.referenced(["aa", "bb", "cc"]) == {"aa", "bb"}
         await log.forget("toy_1")
         assert await log.referenced(["aa", "bb", "cc"]) == {"bb"}
+
+
+@pytest.mark.trio
+async def test_blobs_are_released_by_the_append_that_says_so_and_only_for_its_actor(tmp_path: Path) -> None:
+    async with open_log(tmp_path / "log.db", codecs=[CODEC]) as log:
+        first, second = Hand("toy_1"), Hand("toy_2")
+        await log.append(first.events(Added(blobs=["aa", "bb"])))
+        await log.append(second.events(Added(blobs=["bb"])))
+        await log.append(first.events(Added(released=["aa", "bb", "never named"])))
+        assert await log.referenced(["aa", "bb"]) == {"bb"}
+        assert (await log.verify([TOY])).ok
+        await log.append(first.events(Added(blobs=["aa"])))
+        assert await log.referenced(["aa", "bb"]) == {"aa", "bb"}
+        assert (await log.verify([TOY])).ok
 
 
 @pytest.mark.trio

@@ -164,6 +164,17 @@ async def test_rows_that_say_otherwise_than_the_events_are_found(tmp_path: Path)
 
 
 @pytest.mark.trio
+async def test_a_blob_that_was_released_and_is_still_referenced_is_found(tmp_path: Path) -> None:
+    async with open_log(tmp_path / "log.db", codecs=[CODEC]) as log:
+        hand = Hand("toy_0")
+        await log.append(hand.events(Added(blobs=["aa", "bb"]), Added(released=["aa"])))
+        assert (await log.verify([TOY])).ok
+    tamper(tmp_path / "log.db", "INSERT INTO blob_references VALUES ('aa', 1)")
+    found = await check(tmp_path / "log.db")
+    assert [fault.reason for fault in found.faults] == ["1 blobs that events release are still referenced"]
+
+
+@pytest.mark.trio
 @pytest.mark.parametrize("folds", [[TOY], []], ids=["folded", "counted"])
 async def test_a_row_that_was_written_later_than_its_last_event_is_found(tmp_path: Path, folds: list[Toy]) -> None:
     await make(tmp_path / "log.db")

@@ -24,12 +24,13 @@ class Opened(Event, tag="opened", frozen=True):
 
 
 class Added(Event, tag="added", frozen=True):
-    """A number was added; `items`, `blobs` and `claims` go to the read models."""
+    """A number was added; `items`, `blobs`, `released` and `claims` go to the read models."""
 
     by: int = 0
     items: Sequence[ItemRow] = ()
     claims: Sequence[Claim] = ()
     blobs: Sequence[str] = ()
+    released: Sequence[str] = ()
 
 
 class Ended(Event, tag="ended", frozen=True):
@@ -54,6 +55,7 @@ class Index(Struct, frozen=True):
     items: Sequence[ItemRow] = ()
     references: Sequence[str] = ()
     claims: Sequence[Claim] = ()
+    released: Sequence[str] = ()
 
 
 class Toy:
@@ -90,7 +92,7 @@ class Toy:
 
     def index(self, event: Event) -> Index:
         """What the event carries."""
-        return Index(event.items, event.blobs, event.claims) if isinstance(event, Added) else Index()
+        return Index(event.items, event.blobs, event.claims, event.released) if isinstance(event, Added) else Index()
 
     def anomalies(self, state: Sum) -> int:
         """Events after the end."""
@@ -115,11 +117,13 @@ class Hand:
         items: list[ItemRow] = []
         references: list[str] = []
         claims: list[Claim] = []
+        released: list[str] = []
         for event in events:
             self.state = TOY.evolve(self.state, event, AT)
             items.extend(TOY.index(event).items)
             references.extend(TOY.index(event).references)
             claims.extend(TOY.index(event).claims)
+            released.extend(TOY.index(event).released)
         expected, self.version = self.version, self.version + len(events)
         return Append(
             actor=self.actor,
@@ -134,6 +138,7 @@ class Hand:
             items=items,
             claims=claims,
             references=references,
+            released=released,
         )
 
     async def add(self, log: SqliteLog, *numbers: int, key: str | None = None) -> Appended:
