@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from perdure.events.errors import InvalidRequest, Unsupported
 from perdure.events.requests import Prompt, RawRequest
+from perdure.events.texts import check_text
+
+LONGEST_CUSTOM_ID: Final = 256
 
 
 class Renders(Protocol):
@@ -62,8 +65,10 @@ def encode_request(
         raise InvalidRequest(
             f"a request is a Prompt or a RawRequest, not {type(request).__name__}", line=line, field="request"
         )
+    if request.custom_id is not None:
+        check_text(request.custom_id, "custom_id", longest=LONGEST_CUSTOM_ID, line=line)
     try:
-        body = bytes(request.body) if isinstance(request.body, msgspec.Raw) else _encode(request.body)
+        body = _checked(request.body) if isinstance(request.body, msgspec.Raw) else _encode(request.body)
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"its body cannot be written as JSON: {error}", line=line, field="body") from error
     if not body.startswith(b"{"):
@@ -84,6 +89,13 @@ def encode_request(
             value=request.url,
         )
     return Encoded(request.url, named.model, body, request.custom_id)
+
+
+def _checked(body: msgspec.Raw) -> bytes:
+    """A body that its caller wrote, all of it UTF-8: the decoder does not look into what it skips."""
+    written = bytes(body)
+    written.decode()
+    return written
 
 
 def digest_of(provider: str, encoded: Encoded) -> str:

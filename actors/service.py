@@ -15,6 +15,7 @@ from msgspec import Struct
 from perdure.actors.backing import Acting, Watching
 from perdure.actors.batch.batches import BatchDefaults, Batches
 from perdure.actors.batch.lines import LineHandle, LineView, Origin, origin_of, split_line_id
+from perdure.actors.batch.opening import LONGEST_NAME, check_tags
 from perdure.actors.batch.state import KIND as BATCH
 from perdure.actors.batch.strategy import BatchStrategy, Requestors
 from perdure.actors.batch.views import BatchHandle, BatchView
@@ -30,6 +31,7 @@ from perdure.events.errors import NotFound
 from perdure.events.ids import IdSource
 from perdure.events.purchase import OnUncertain
 from perdure.events.requests import Answer, Prompt, RawRequest
+from perdure.events.texts import check_text
 from perdure.store.records import ActorRow
 from perdure.store.sqlite.reader import SqliteReader
 
@@ -205,7 +207,14 @@ class Service:
     def acting_as(
         self, *, tenant: str | None = None, principal: str | None = None, tags: Mapping[str, str] | None = None
     ) -> Service:
-        """The same service, with these stamped on every command that is given through what it returns."""
+        """The same service, with these stamped on every command that is given through what it returns.
+
+        Raises `InvalidRequest` for what is no text.
+        """
+        for field, text in (("tenant", tenant), ("principal", principal)):
+            if text is not None:
+                check_text(text, field, longest=LONGEST_NAME, shortest=0)
+        check_tags(tags or {})
         who = Who(
             tenant=self._who.tenant if tenant is None else tenant,
             principal=self._who.principal if principal is None else principal,

@@ -13,9 +13,16 @@ from msgspec import Struct
 
 from perdure.actors.backing import Acting
 from perdure.actors.batch.lines import LineHandle, Origin, line_id
-from perdure.actors.batch.opening import check_deadline, check_on_uncertain, known_provider
+from perdure.actors.batch.opening import (
+    LONGEST_NAME,
+    check_deadline,
+    check_on_uncertain,
+    check_tags,
+    deadline_us,
+    known_provider,
+)
 from perdure.actors.batch.state import KIND as BATCH
-from perdure.actors.batch.strategy import BatchStrategy, Requestors, Submission, Window
+from perdure.actors.batch.strategy import BatchStrategy, Requestors, Submission, Window, check_window
 from perdure.actors.batch.windows import Group, Request, Windows
 from perdure.actors.encoding import Encoded, digest_of, encode_request
 from perdure.actors.live import LiveProvider
@@ -32,6 +39,7 @@ from perdure.events.keys import check_key
 from perdure.events.purchase import OnUncertain
 from perdure.events.request import OpenRequest, ResumeRequest
 from perdure.events.requests import Answer, Prompt, RawRequest
+from perdure.events.texts import check_text
 from perdure.store.records import ActorRow, Holder, KeyTaken, Standing
 
 Via = Literal["live", "batch", "auto"]
@@ -84,9 +92,11 @@ class Submitting:
             check_on_uncertain(on_uncertain)
         if key is not None:
             check_key(key)
+        check_text(credential, "credential", longest=LONGEST_NAME)
+        check_tags(tags)
         encoded = self._encode(live, request, via, endpoint)
         digest = digest_of(provider, encoded)
-        deadline_us = int(deadline_s * SECOND_US) if deadline_s else 0
+        expires_us = deadline_us(deadline_s)
         route = self._route(encoded, who, provider=provider, via=via, credential=credential, on_uncertain=on_uncertain)
         try:
             if route is None:
@@ -98,7 +108,7 @@ class Submitting:
                     body=await keep(self._blobs, encoded.body),
                     digest=digest,
                     on_uncertain=on_uncertain or "resubmit",
-                    deadline_us=deadline_us,
+                    deadline_us=expires_us,
                     custom_id=encoded.custom_id or "",
                     tags=tags,
                 )
@@ -111,7 +121,7 @@ class Submitting:
                     encoded=encoded,
                     key=key,
                     digest=digest,
-                    deadline_at=_whole_second(self._runtime.now() + deadline_us) if deadline_us else 0,
+                    deadline_at=_whole_second(self._runtime.now() + expires_us) if expires_us else 0,
                     principal=who.principal,
                     tags=tags,
                 ),
@@ -150,29 +160,28 @@ class Submitting:
         if via == "live" or batcher is None or encoded.endpoint not in batcher.endpoints:
             return None
 
-        def group(minimum: int, otherwise: OnUncertain) -> Group:
-            return Group(
-                tenant=who.tenant,
-                provider=provider,
-                endpoint=encoded.endpoint,
-                model=encoded.model,
-                credential=credential,
-                on_uncertain=on_uncertain or otherwise,
-                minimum=minimum,
-            )
-
+        group = Group(
+            tenant=who.tenant,
+            provider=provider,
+            endpoint=encoded.endpoint,
+            model=encoded.model,
+            credential=credential,
+            on_uncertain=on_uncertain or ("fail" if via == "batch" else "resubmit"),
+            via=via,
+        )
         strategy = self._strategy
         if via == "batch":
-            return group(0, "fail"), Window(open_s=strategy.window_s, max_lines=strategy.max_lines, minimum=0)
+            window = Window(open_s=strategy.window_s, max_lines=strategy.max_lines, minimum=0)
+            return group, check_window(window)
         submission = Submission(
             provider=provider,
             endpoint=encoded.endpoint,
             model=encoded.model,
-            waiting=self._windows.waiting(group(strategy.minimum, "resubmit")),
+            waiting=self._windows.waiting(group),
             requestors=self._requestors.count,
         )
-        window = strategy.window(submission)
-        return None if window is None else (group(window.minimum, "resubmit"), window)
+        chosen = strategy.window(submission)
+        return None if chosen is None else (group, check_window(chosen))
 
     # ------------------------------------------------------------------ live
 
@@ -201,7 +210,7 @@ class Submitting:
         if holder.number is not None:
             if holder.digest != digest:
                 raise _conflict(key, line_id(holder.actor, holder.number), "request")
-            row = (await self._acting.looking.line(holder.actor, holder.number)).row  # shares its read with others
+            row = await self._acting.looking.row(holder.actor)
             if row.standing.status == "blocked":
                 await self._acting.tell(row, ResumeBatch())
             return LineHandle(self._acting, row, holder.number, Origin(created_at=row.created_at, key=key))

@@ -6,6 +6,7 @@ from typing import Final
 
 from perdure.events.errors import InvalidRequest
 from perdure.events.ids import ID_PREFIXES
+from perdure.events.texts import check_text
 
 LONGEST_KEY: Final = 512
 CREDENTIAL_PREFIXES: Final = ("sk-", "AIza", "xai-", "dct_", "ek_")
@@ -14,6 +15,8 @@ CREDENTIAL_PREFIXES: Final = ("sk-", "AIza", "xai-", "dct_", "ek_")
 
 def check_key(key: str) -> str:
     """`key`, if it may name an operation. Raises `InvalidRequest`; the message never holds what looks like a secret."""
+    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are untyped
+        raise InvalidRequest(f"a key is a string, not {type(key).__name__}", field="key")
     if key.startswith(CREDENTIAL_PREFIXES):
         raise InvalidRequest("the key looks like a credential and is not used: choose another name", field="key")
     if not 1 <= len(key) <= LONGEST_KEY:
@@ -23,6 +26,7 @@ def check_key(key: str) -> str:
             limit=LONGEST_KEY,
             value=len(key),
         )
+    check_text(key, "key", longest=LONGEST_KEY)
     prefix, underscore, _ = key.partition("_")
     if underscore and prefix in ID_PREFIXES:
         raise InvalidRequest(

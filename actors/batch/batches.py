@@ -14,17 +14,19 @@ from msgspec import Struct
 from perdure.actors.batch.decide import difference
 from perdure.actors.batch.intake import Intake, Requests, Reread, Run, first_difference
 from perdure.actors.batch.opening import (
+    LONGEST_NAME,
     Polling,
     check_deadline,
     check_on_uncertain,
     check_polling,
+    check_tags,
+    deadline_us,
     known_provider,
     open_command,
 )
 from perdure.actors.batch.ports import BatchProvider
 from perdure.actors.batch.state import KIND, BatchState
 from perdure.actors.batch.views import BatchHandle, Order
-from perdure.actors.purchase import SECOND_US
 from perdure.actors.runtime.runtime import Runtime
 from perdure.events.batch import CloseBatch, CollectLines, DiscardBatch, OpenBatch, ResumeBatch
 from perdure.events.errors import InvalidRequest, KeyConflict, NotFound, PerdureError, Rejected
@@ -32,6 +34,7 @@ from perdure.events.ids import IdSource
 from perdure.events.keys import check_key
 from perdure.events.purchase import OnUncertain
 from perdure.events.requests import Line
+from perdure.events.texts import check_text
 from perdure.store.blobs import BlobStore
 from perdure.store.log import LogReader
 from perdure.store.records import ActorRow, Holder, KeyTaken
@@ -101,16 +104,20 @@ class Batches:
         adapter = known_provider(self._providers, provider)
         check_deadline(deadline_s)
         check_on_uncertain(on_uncertain)
+        credential = credential or self._defaults.credential
+        check_text(credential, "credential", longest=LONGEST_NAME)
+        tags = {**self._tags, **(tags or {})}
+        check_tags(tags)
         polling = polling or self._defaults.polling
         check_polling(polling)
         order = _Order(
             adapter=adapter,
             key=None if key is None else check_key(key),
             endpoint=endpoint,
-            credential=credential or self._defaults.credential,
-            deadline_us=int(deadline_s * SECOND_US) if deadline_s else 0,
+            credential=credential,
+            deadline_us=deadline_us(deadline_s),
             on_uncertain=on_uncertain,
-            tags={**self._tags, **(tags or {})},
+            tags=tags,
             polling=polling,
         )
         if order.key is not None:

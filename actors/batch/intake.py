@@ -20,8 +20,6 @@ RUN_BYTES = 4_000_000
 """Lines enter the log in runs of at most this many lines and about this many bytes; both are part of what makes a
 re-read batch comparable, so a change of them needs care with batches that are being collected."""
 
-LONGEST_CUSTOM_ID = 256
-
 Requests = Iterable[Prompt | RawRequest] | AsyncIterable[Prompt | RawRequest]
 
 
@@ -165,14 +163,6 @@ class Intake:
 
     def _name(self, custom_id: str | None, number: int) -> str:
         name = f"req-{number}" if custom_id is None else custom_id
-        if not 1 <= len(name) <= LONGEST_CUSTOM_ID:
-            raise InvalidRequest(
-                f"its custom_id has {len(name)} characters, it may have 1 to {LONGEST_CUSTOM_ID}",
-                line=number + 1,
-                field="custom_id",
-                limit=LONGEST_CUSTOM_ID,
-                value=name,
-            )
         if name in self._names:
             raise InvalidRequest(
                 f"its custom_id {name[:80]!r} was used before: give each line its own",

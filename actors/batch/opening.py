@@ -12,8 +12,13 @@ from perdure.actors.purchase import SECOND_US
 from perdure.events.batch import OpenBatch
 from perdure.events.errors import InvalidRequest, UnknownProvider
 from perdure.events.purchase import OnUncertain
+from perdure.events.texts import check_text
 
 LONGEST_DEADLINE_S = 10 * 365 * 86_400.0
+LONGEST_NAME = 256
+"""Characters in the name of a credential, a tenant or a principal."""
+MOST_TAGS, LONGEST_TAG = 64, 1_024
+"""Tags of one operation, and characters in the name or the value of one: they are kept in its row and listed."""
 
 P = TypeVar("P")
 
@@ -103,6 +108,15 @@ def check_on_uncertain(on_uncertain: OnUncertain) -> None:
         )
 
 
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Raises `InvalidRequest` for tags that are not a mapping of text to text, or too much of it."""
+    for name, value in tags.items():
+        check_text(name, "tags", longest=LONGEST_TAG)
+        check_text(value, f"tags.{name}", longest=LONGEST_TAG, shortest=0)
+    if len(tags) > MOST_TAGS:
+        raise InvalidRequest(f"there are {len(tags)} tags: at most {MOST_TAGS}", field="tags", limit=MOST_TAGS)
+
+
 def check_polling(polling: Polling) -> None:
     """Raises `InvalidRequest` for waits that would ask the provider without a pause, or never."""
     for name, value, least in (("first_s", polling.first_s, 0.0), ("every_s", polling.every_s, SHORTEST_POLL_S)):
@@ -121,3 +135,8 @@ def check_deadline(deadline_s: float | None) -> None:
         raise InvalidRequest(
             f"deadline_s is {deadline_s}: give seconds from now, above zero", field="deadline_s", value=deadline_s
         )
+
+
+def deadline_us(deadline_s: float | None) -> int:
+    """A deadline as commands have it: 0 for none, else at least a microsecond."""
+    return 0 if deadline_s is None else max(1, int(deadline_s * SECOND_US))

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Final
 
 from msgspec import Struct
+
+from perdure.events.errors import InvalidRequest
 
 
 class Submission(Struct, frozen=True, kw_only=True):
@@ -33,6 +36,30 @@ class Window(Struct, frozen=True, kw_only=True):
     open_s: float
     max_lines: int
     minimum: int
+
+
+SHORTEST_WINDOW_S: Final = 0.1
+LONGEST_WINDOW_S: Final = 30 * 86_400.0
+"""How long a window may stay open: long enough that its first line is durable before it closes, and a month."""
+
+
+def check_window(window: Window) -> Window:
+    """`window`, if it takes lines and closes. Raises `InvalidRequest`."""
+    if not SHORTEST_WINDOW_S <= window.open_s <= LONGEST_WINDOW_S:
+        raise InvalidRequest(
+            f"a window is open for {SHORTEST_WINDOW_S} to {LONGEST_WINDOW_S:.0f} seconds, not {window.open_s}",
+            field="batching.window_s",
+            limit=SHORTEST_WINDOW_S,
+            value=window.open_s,
+        )
+    if window.max_lines < 1:
+        raise InvalidRequest(
+            f"a window takes at least one request, not {window.max_lines}",
+            field="batching.max_lines",
+            limit=1,
+            value=window.max_lines,
+        )
+    return window
 
 
 class BatchStrategy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

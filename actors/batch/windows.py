@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import outcome
 import trio
@@ -39,7 +39,7 @@ GROUPS_KEPT: Final = 1_000
 
 
 class Group(Struct, frozen=True):
-    """What the requests of one window share. `minimum`: how many make it a batch, 0 for any number."""
+    """What the requests of one window share. `via`: those that want a batch in any case wait for themselves."""
 
     tenant: str
     provider: str
@@ -47,7 +47,7 @@ class Group(Struct, frozen=True):
     model: str
     credential: str
     on_uncertain: OnUncertain
-    minimum: int
+    via: Literal["batch", "auto"]
 
 
 class Place(Struct, frozen=True):
@@ -69,12 +69,13 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class _Waiting:
-    """A request and the task that waits for its place."""
+    """A request, the window that it would open, and the task that waits for its place."""
 
-    __slots__ = ("request", "task")
+    __slots__ = ("request", "task", "window")
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, window: Window) -> None:
         self.request = request
+        self.window = window
         self.task = trio.lowlevel.current_task()
 
     def settle(self, answer: outcome.Outcome[Place]) -> None:
@@ -84,12 +85,12 @@ class _Waiting:
 class _Open:
     """The way into a group's window: what waits for it, and the batch that collects now, if there is one."""
 
-    def __init__(self, group: Group, window: Window) -> None:
+    def __init__(self, group: Group) -> None:
         self.group = group
-        self.window = window
         self.waiting: deque[_Waiting] = deque()
         self.writing = False
         self.actor = ""
+        self.max_lines = 0
         self.closes_at = 0.0
         """When the batch closes by itself, on trio's clock."""
         self.lines = 0
@@ -133,12 +134,14 @@ class Windows:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 task_status.started()
-                await trio.sleep_forever()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    self._nursery = None
         finally:
-            self._nursery = None
             for opened in self._groups.values():
-                while opened.waiting:
-                    opened.waiting.popleft().settle(outcome.Error(_closing()))
+                _settle(opened.waiting, _closing())
+                opened.waiting.clear()
 
     def waiting(self, group: Group) -> int:
         """How many requests the group's open window holds or is about to hold."""
@@ -148,16 +151,16 @@ class Windows:
     async def add(self, group: Group, window: Window, request: Request) -> Place:
         """Makes a request a line of its group's window, or of a new one like `window`. Durable on return.
 
-        Not cancelled once it is asked for: the line may be in the log. Raises `KeyTaken`, `TooLarge`, `Closed`,
-        `Unavailable`, `OutcomeUnknown`.
+        Not cancelled once it is asked for: the line may be in the log. Raises `KeyTaken`, `TooLarge`, `Unavailable`,
+        `OutcomeUnknown`; `Closed` at the service's end, and then the line may be in the log too.
         """
         if self._nursery is None:
             raise _closing()
         await trio.lowlevel.checkpoint_if_cancelled()
         opened = self._groups.get(group)
         if opened is None:
-            opened = self._groups[group] = _Open(group, window)
-        opened.waiting.append(_Waiting(request))
+            opened = self._groups[group] = _Open(group)
+        opened.waiting.append(_Waiting(request, window))
         if not opened.writing:
             opened.writing = True
             self._nursery.start_soon(self._write, opened)
@@ -172,12 +175,13 @@ class Windows:
             while opened.waiting:
                 run = dict.fromkeys(opened.waiting.popleft() for _ in range(min(RUN_LINES, len(opened.waiting))))
                 try:
-                    with trio.CancelScope(shield=True):  # the runtime answers every command, at its end with `Closed`
-                        await self._place(opened, run)
+                    await self._place(opened, run)
                 except Exception as error:
                     opened.forget()  # what the window holds now cannot be told; it closes by itself
-                    for waiting in run:
-                        waiting.settle(outcome.Error(error))
+                    _settle(run, error)
+                    run.clear()
+                finally:
+                    _settle(run, _closing())  # whoever is left was cut off: nobody else would ever wake them
         finally:
             opened.writing = False
             if len(self._groups) > GROUPS_KEPT:
@@ -185,24 +189,26 @@ class Windows:
 
     async def _place(self, opened: _Open, run: dict[_Waiting, None]) -> None:
         """Finds a line for each request of `run`, or says why it has none, and takes out of `run` what is settled."""
-        held = await self._held(opened.group.tenant, run)
-        for waiting in [each for each in run if each.request.key in held]:
-            assert waiting.request.key is not None
-            self._refuse(run, waiting, KeyTaken(waiting.request.key, held[waiting.request.key]))
         while run:
-            if not opened.actor:
-                await self._open(opened)
-            await self._collect(opened, run)
+            held = await self._held(opened.group.tenant, run)
+            for waiting in tuple(run):
+                key = waiting.request.key
+                if key is not None and key in held:
+                    self._refuse(run, waiting, KeyTaken(key, held[key]))
+            if run and not opened.actor:
+                await self._open(opened, next(iter(run)).window)
+            if run:
+                await self._collect(opened, run)
 
     async def _held(self, tenant: str, run: Iterable[_Waiting]) -> Mapping[str, Holder]:
         keys = [waiting.request.key for waiting in run if waiting.request.key is not None]
         return await self._log.find_keys(tenant, keys) if keys else {}
 
-    async def _open(self, opened: _Open) -> None:
-        group, window = opened.group, opened.window
+    async def _open(self, opened: _Open, window: Window) -> None:
+        group = opened.group
         adapter = self._providers[group.provider]
         limits = adapter.limits(group.endpoint)
-        actor = self._ids("batch")
+        actor, max_lines = self._ids("batch"), min(window.max_lines, limits.max_lines)
         command = open_command(
             adapter,
             endpoint=group.endpoint,
@@ -212,19 +218,19 @@ class Windows:
             polling=self._polling,
             window=Gathering(
                 close_after_us=int(window.open_s * SECOND_US),
-                max_lines=min(window.max_lines, limits.max_lines),
+                max_lines=max_lines,
                 max_bytes=limits.max_bytes,
-                minimum=group.minimum,
+                minimum=window.minimum,
             ),
         )
         await self._runtime.tell(KIND, actor, command, tenant=group.tenant)
-        opened.actor, opened.closes_at = actor, trio.current_time() + window.open_s
+        opened.actor, opened.max_lines, opened.closes_at = actor, max_lines, trio.current_time() + window.open_s
 
     async def _collect(self, opened: _Open, run: dict[_Waiting, None]) -> None:
         """Writes as many requests of `run` as fit into the window in one command, each key once."""
         adapter = self._providers[opened.group.provider]
         limits = adapter.limits(opened.group.endpoint)
-        room = min(opened.window.max_lines, limits.max_lines) - opened.lines
+        room = opened.max_lines - opened.lines
         if room <= 0:
             opened.forget()  # its last line closed it
             return
@@ -296,6 +302,11 @@ class Windows:
     def _refuse(self, run: dict[_Waiting, None], waiting: _Waiting, error: Exception) -> None:
         del run[waiting]
         waiting.settle(outcome.Error(error))
+
+
+def _settle(waiting: Iterable[_Waiting], error: Exception) -> None:
+    for each in waiting:
+        each.settle(outcome.Error(error))
 
 
 def _note(number: int, request: Request) -> LineNote:
