@@ -21,9 +21,11 @@ from perdure.events.batch import (
     BatchSubmitted,
     CancelLines,
     LineAnswered,
+    LineFailed,
     LineNote,
     LinesAbandoned,
     LinesCollected,
+    LineSettled,
     PartEnded,
     PartSettled,
     ResubmitBatch,
@@ -33,6 +35,7 @@ from perdure.events.batch import (
 from perdure.events.command import Command
 from perdure.events.errors import NotFound, OperationFailed
 from perdure.events.event import Event
+from perdure.events.purchase import PURCHASE_EVENTS
 from perdure.events.requests import Answer, LineError
 from perdure.store.recorded_event import RecordedEvent, with_event
 from perdure.store.records import ActorRow, Standing
@@ -251,7 +254,7 @@ def _row(batch: ActorRow, number: int, origin: Origin, status: str) -> ActorRow:
 
 
 def _concerns(event: Event, number: int, part: int | None) -> bool:
-    """Whether an event of a batch says anything about a line of it, which lies in `part`."""
+    """Whether an event of a batch says anything about a line of it, which lies in `part`, or in none: it goes live."""
     match event:
         case LinesCollected():
             return event.first <= number < event.first + len(event.lengths)
@@ -259,11 +262,13 @@ def _concerns(event: Event, number: int, part: int | None) -> bool:
             return number in event.numbers
         case LinesAbandoned():
             return any(first <= number <= last for first, last in event.ranges)
-        case LineAnswered():
+        case LineAnswered() | LineFailed() | LineSettled():
             return event.number == number
         case PartSettled():
             return any(first <= number <= last for each in event.settlements for first, last in each.ranges)
         case BatchSubmitted() | PartEnded():
             return event.part == part
+        case _ if isinstance(event, PURCHASE_EVENTS):
+            return getattr(event, "ordinal", None) == (number if part is None else part)
         case _:
             return getattr(event, "part", part) == part
