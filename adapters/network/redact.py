@@ -11,14 +11,14 @@ SECRET_HEADERS: Final = frozenset({"authorization", "x-api-key", "x-goog-api-key
 
 REDACTED: Final = "[redacted]"
 
-_QUERY: Final = re.compile(r"([?&](?:key|api_key|access_token)=)[^&#]*", re.IGNORECASE)
+_QUERY: Final = re.compile(r"([?&](?:key|api_key|access_token|upload_id)=)[^&#]*", re.IGNORECASE)
 _USER: Final = re.compile(r"(?<=://)[^/?#@]*@")
 _SHORTEST_SECRET: Final = 8
 """A shorter value is not cut out of texts: it would cut out ordinary words."""
 
 
 def redact_url(url: str) -> str:
-    """`url` without the values of `key`, `api_key` and `access_token` and without user and password.
+    """`url` without the values of `key`, `api_key`, `access_token` and `upload_id` and without user and password.
 
     A text that is neither a URL nor a path from its root comes back unchanged."""
     if "://" not in url and not url.startswith("/"):

@@ -98,7 +98,7 @@ CODE_KINDS: Final[Mapping[str, RefusalKind]] = MappingProxyType(
 """Our kind for a provider's code. Codes as general as `invalid_request_error` are left out on purpose: with them the
 status and, last of all, the wording decide."""
 
-_MODEL_MISSING: Final = re.compile(r"\bmodel\b.*\b(does not exist|not found)\b|^model: ", re.IGNORECASE | re.DOTALL)
+_MODEL_MISSING: Final = re.compile(r"\bmodels?\b.*\b(does not exist|not found)\b|^model: ", re.IGNORECASE | re.DOTALL)
 _TOO_LONG: Final = re.compile(
     r"maximum context length|context window|context length|prompt is too long|input is too long", re.IGNORECASE
 )
@@ -126,8 +126,8 @@ def parse_fault(body: bytes) -> Fault | None:
     candidates: list[object] = [
         *(detail.get("error_code") for detail in extra),
         *(detail.get("reason") for detail in extra),
+        _text(inner.get("status")),  # Google's code in words; its `code` repeats the HTTP status
         inner.get("code"),
-        inner.get("status"),
         inner.get("type"),
         outer.get("code"),
         outer.get("type"),

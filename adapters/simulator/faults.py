@@ -81,6 +81,12 @@ class Truncate(RouteFault, frozen=True, kw_only=True, tag="truncate"):
     silent: bool = False
 
 
+class CutRequest(RouteFault, frozen=True, kw_only=True, tag="cut_request"):
+    """Cuts the connection when `after_bytes` of the request's body have come; what the route made of them stays."""
+
+    after_bytes: Annotated[int, Meta(ge=0)]
+
+
 class WrongContentType(RouteFault, frozen=True, kw_only=True, tag="wrong_content_type"):
     """Answers with another content type, and with `body` if there is one."""
 
@@ -198,8 +204,19 @@ AnyBatchFault: TypeAlias = (
     | EmptyIds
     | Unlisted
 )
-AnyRouteFault: TypeAlias = AnswerStatus | Delay | Drop | ActThenDrop | Hold | Truncate | WrongContentType
-Fault: TypeAlias = AnyRouteFault | Rate | AnyBatchFault
+AnyRouteFault: TypeAlias = AnswerStatus | Delay | Drop | ActThenDrop | Hold | Truncate | CutRequest | WrongContentType
+
+
+class FailProcessing(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="fault", tag="fail_processing"
+):
+    """The next `count` files at a provider that processes what it was sent (Google) end as failed, with this error."""
+
+    count: Count = 1
+    message: str = "This file was made to fail."
+
+
+Fault: TypeAlias = AnyRouteFault | Rate | AnyBatchFault | FailProcessing
 
 
 class ExpireFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="fault", tag="expire_file"):
@@ -306,6 +323,15 @@ class Faults:
                 arrangement = add_batch_fault(arrangement, slot.fault)
         self._drop_spent()
         return arrangement
+
+    def arrange_file(self) -> FailProcessing | None:
+        """What shall go wrong with the file that is stored now."""
+        for slot in self._slots:
+            if isinstance(slot.fault, FailProcessing):
+                slot.strike()
+                self._drop_spent()
+                return slot.fault
+        return None
 
     def _drop_spent(self) -> None:
         self._slots = [slot for slot in self._slots if slot.left != 0]

@@ -113,9 +113,9 @@ class FileStore:
         if file is None:
             return False
         ended = replace(file, expires_at=self._world.clock.now())
-        tables.replace(id_, json.encode(ended))
+        tables.replace(file.id, json.encode(ended))
         if not self._shows_expired:
-            tables.remove(id_)
+            tables.remove(file.id)
         return True
 
     async def read(self, id_: str) -> KeptFile | None:
@@ -125,16 +125,17 @@ class FileStore:
     async def delete(self, id_: str) -> bool:
         """Deletes a file; whether there was one."""
 
-        def delete(tables: Tables) -> bool:
-            if self.find(tables, id_) is None:
-                return False
-            tables.remove(id_)
-            return True
+        def delete(tables: Tables) -> str:
+            file = self.find(tables, id_)
+            if file is None:
+                return ""
+            tables.remove(file.id)
+            return file.id
 
-        found = await self._world.storage.run(delete)
-        if found:
-            await self._world.storage.bulk(lambda: self._world.path(id_).unlink(missing_ok=True))
-        return found
+        deleted = await self._world.storage.run(delete)
+        if deleted:
+            await self._world.storage.bulk(lambda: self._world.path(deleted).unlink(missing_ok=True))
+        return bool(deleted)
 
     def download(self, file: KeptFile, *, content_type: str = "application/octet-stream") -> Download:
         """The answer that holds its bytes."""

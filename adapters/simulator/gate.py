@@ -7,7 +7,7 @@ under `/_sim/` pass without notice, so that no fault can lock out who armed it.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final, assert_never
 from uuid import uuid4
@@ -23,6 +23,7 @@ from perdure.adapters.simulator.faults import (
     ActThenDrop,
     AnswerStatus,
     AnyRouteFault,
+    CutRequest,
     Delay,
     Drop,
     Faults,
@@ -85,7 +86,7 @@ class Gate:
         self._traffic.note(seen)
         marked = _Marked(send, request_id, provider.request_id_header, seen)
         try:
-            await self._pass(provider, scope, receive, marked)
+            await self._pass(provider, scope, _counted(receive, seen), marked)
             seen.end = seen.end or "left"
         except Dropped:
             seen.end = "dropped"
@@ -143,6 +144,10 @@ class Gate:
             case Truncate():
                 released = partial(self._wait_released, seen, acted=True)
                 await self._app(scope, receive, _Truncated(fault, receive, send, released).send)
+            case CutRequest():
+                with suppress(ClientDisconnect):
+                    await self._app(scope, _cut_off(receive, fault.after_bytes), _swallow)
+                await _cut(send, started=False)
             case WrongContentType():
                 await self._app(scope, receive, _Retyped(fault, send).send)
             case _:
@@ -258,6 +263,37 @@ class _Retyped:
         elif not self._ended:
             self._ended = True
             await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _counted(receive: Receive, seen: Seen) -> Receive:
+    """`receive`, with what comes of the body noted."""
+
+    async def receive_counted() -> Message:
+        message = await receive()
+        if message["type"] == "http.request":
+            seen.body_bytes += len(message.get("body", b""))
+        return message
+
+    return receive_counted
+
+
+def _cut_off(receive: Receive, after_bytes: int) -> Receive:
+    """`receive`, whose client seems to leave when `after_bytes` of the body have come."""
+    left = after_bytes
+
+    async def receive_cut_off() -> Message:
+        nonlocal left
+        if left <= 0:
+            return {"type": "http.disconnect"}
+        message = await receive()
+        if message["type"] != "http.request":
+            return message
+        passed = message.get("body", b"")[:left]
+        left -= len(passed)
+        more = bool(message.get("more_body"))
+        return {"type": "http.request", "body": passed, "more_body": more or not left}
+
+    return receive_cut_off
 
 
 async def _read_over(receive: Receive) -> None:

@@ -19,7 +19,7 @@ REDACTED: Final = "[redacted]"
 _SECRET_HEADERS: Final = frozenset(
     {"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"}
 )
-_SECRET_PARAMETERS: Final = frozenset({"key", "api_key", "access_token", "token"})
+_SECRET_PARAMETERS: Final = frozenset({"key", "api_key", "access_token", "token", "upload_id"})
 
 
 class Seen(Struct):
@@ -27,6 +27,7 @@ class Seen(Struct):
 
     `status` is null until it is answered and stays so if it never was; `end` says how it ended: `answered`, `dropped`
     (cut on purpose), `left` (by its client) or empty while it is under way. `fault` names the fault that struck it.
+    `body_bytes` is how much of its body came.
     """
 
     request_id: str
@@ -38,6 +39,7 @@ class Seen(Struct):
     status: int | None = None
     end: str = ""
     fault: str | None = None
+    body_bytes: int = 0
 
 
 class Traffic:

@@ -46,6 +46,13 @@ def body(**error: object) -> bytes:
             "auth",
             id="Google's bad key",
         ),
+        pytest.param(
+            404,
+            body(code=404, status="NOT_FOUND", message="models/x is not found for API version v1"),
+            "model_not_found",
+            id="Google's model",
+        ),
+        pytest.param(503, body(code=503, status="UNAVAILABLE", message="x"), "server_error", id="Google's overload"),
         pytest.param(409, body(code=409, status="ALREADY_EXISTS", message="x"), "conflict", id="Google's conflict"),
         pytest.param(400, b'{"code": "Client specified", "error": "text"}', "invalid_request", id="xAI's second shape"),
         pytest.param(500, body(message="x", code="model_not_found"), "server_error", id="a 500 stays one"),
@@ -75,7 +82,7 @@ def test_w69_fault_has_message_codes_and_wait() -> None:
     )
     fault = parse_fault(error)
     assert fault is not None
-    assert (fault.message, fault.codes, fault.retry_after_s) == ("later", ("429", "RESOURCE_EXHAUSTED"), 34)
+    assert (fault.message, fault.codes, fault.retry_after_s) == ("later", ("RESOURCE_EXHAUSTED", "429"), 34)
     assert provider_code(parse_fault(body(message="x", type="t", code="c"))) == "c"
 
 

@@ -76,6 +76,18 @@ async def test_a_fault_without_a_count_strikes_until_it_is_cleared() -> None:
         assert (await b.call("GET", "/models")).status_code == 200
 
 
+async def test_a_request_is_cut_in_the_middle_of_its_body_and_what_came_is_told() -> None:
+    async with bench() as b:
+        await b.arm("cut_request", route=CALL, after_bytes=100_000)
+        with pytest.raises(httpx.TransportError):
+            await b.call("POST", "/responses", content=b"x" * 200_000)
+        assert b.simulator.account.purchases() == []
+        (seen,) = b.simulator.traffic.requests()
+        assert (seen.status, seen.end, seen.fault) == (None, "dropped", "cut_request")
+        assert 100_000 <= seen.body_bytes <= 200_000
+        await b.ok("POST", "/responses", json=ASKED)
+
+
 async def test_a_dropped_request_is_not_done_and_gets_no_byte() -> None:
     async with bench() as b:
         file = await b.upload(prompts(1))
