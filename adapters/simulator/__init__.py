@@ -4,12 +4,14 @@
 own. `faults` has what can be told to go wrong; the same as JSON, and all routes, are in `docs/simulator.md`.
 
 Files: `simulator` (put together), `gate` (notes requests, carries out faults), `control` (the `/_sim` routes),
-`faults`, `routes` (patterns), `holds`, `traffic`, `account`, `storage`, `clock`, `ids`, `multipart`, `world`;
-`openai/` is a wire.
+`faults`, `rates`, `routes` (patterns), `holds`, `traffic`, `account`, `storage`, `clock`, `ids`, `world`; `provider`
+says what each provider brings, `filestore`, `multipart`, `bodies`, `keys` and `speech` are what they share; `openai/`
+and `anthropic/` are wires.
 """
 
 from perdure.adapters.simulator.account import Account as Account
 from perdure.adapters.simulator.account import Purchase as Purchase
+from perdure.adapters.simulator.anthropic import ANTHROPIC_PREFIX as ANTHROPIC_PREFIX
 from perdure.adapters.simulator.clock import Clock as Clock
 from perdure.adapters.simulator.gate import Dropped as Dropped
 from perdure.adapters.simulator.simulator import DEFAULT_BATCH_S as DEFAULT_BATCH_S

@@ -13,6 +13,7 @@ from starlette.routing import Mount
 
 from perdure.adapters.server import Bound, serve
 from perdure.adapters.simulator.account import Account
+from perdure.adapters.simulator.anthropic import simulated_anthropic
 from perdure.adapters.simulator.clock import Clock
 from perdure.adapters.simulator.control import CLOCK_NUMBER, Control
 from perdure.adapters.simulator.faults import Faults
@@ -97,6 +98,7 @@ class Simulator:
                 usual_error=usual_error,
                 rate_headers=rate_headers,
             ),
+            simulated_anthropic(world),
         ]
         self._sweep([provider.files for provider in providers])
         provided = [template for provider in providers for template in provider.templates()]

@@ -1,0 +1,217 @@
+"""Anthropic's files: upload, list (in its present form and in that of the beta), metadata, content, deletion.
+
+What clients upload cannot be downloaded. A file whose time is over can still be read about; requests that need its
+bytes are answered with 404. Sources: `contracts/providers.md` section 2.1, Anthropic's Python SDK 2.11 (20 November
+2026): `types/file_*.py`, `resources/files.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from mimetypes import guess_extension
+from pathlib import Path
+from typing import Final, Literal
+
+from msgspec import Struct, json
+from msgspec.structs import replace
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from perdure.adapters.simulator.anthropic.errors import ApiError, file_expired, invalid, no_such_file
+from perdure.adapters.simulator.anthropic.headers import FILES_BETA, has_beta, shown_time
+from perdure.adapters.simulator.filestore import FileStore, KeptFile
+from perdure.adapters.simulator.multipart import Form, MultipartError, PartTooLarge, ReceivedPart, receive_form
+from perdure.adapters.simulator.storage import Page, Tables
+from perdure.adapters.simulator.world import World
+
+MAX_FILE_BYTES: Final = 500 * 1000 * 1000
+"""The largest file: 500 MB (section 2.1)."""
+
+MIN_LIFE_S: Final = 3_600
+MAX_LIFE_S: Final = 7_776_000
+"""The bounds of `expires_in_seconds`: an hour to ninety days (SDK, `types/file_upload_params.py`)."""
+
+USUAL_PAGE: Final = 20
+MAX_PAGE: Final = 1_000
+MAX_IDS: Final = 100
+"""How many files a page has unless asked otherwise, at most, and by `ids` (SDK, `types/file_list_params.py`)."""
+
+_PAGE_PREFIX: Final = "page_"
+
+
+class FileObject(Struct, frozen=True):
+    """A file."""
+
+    id: str
+    filename: str
+    mime_type: str
+    size_bytes: int
+    created_at: str
+    expires_at: str | None
+    downloadable: bool = False
+    type: Literal["file"] = "file"
+
+
+class Deleted(Struct, frozen=True):
+    """The answer to a deletion."""
+
+    id: str
+    type: Literal["file_deleted"] = "file_deleted"
+
+
+class Listing(Struct, frozen=True):
+    """A page. `next_page` is None for the last one."""
+
+    data: Sequence[FileObject]
+    next_page: str | None
+
+
+class BetaListing(Struct, frozen=True):
+    """A page as the beta had it. `first_id` and `last_id` are None for an empty one."""
+
+    data: Sequence[FileObject]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class Files:
+    """The file routes. `store` is what messages need of files."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.store = FileStore(world, provider="anthropic", id_prefix="file_", shows_expired=True)
+
+    def routes(self) -> list[Route]:
+        """The routes, below `/anthropic`."""
+        return [
+            Route("/v1/files", self._create, methods=["POST"]),
+            Route("/v1/files", self._list, methods=["GET"]),
+            Route("/v1/files/{id}", self._get, methods=["GET"]),
+            Route("/v1/files/{id}", self._delete, methods=["DELETE"]),
+            Route("/v1/files/{id}/content", self._content, methods=["GET"]),
+        ]
+
+    async def _create(self, request: Request) -> Response:
+        with self._world.receiving() as path:
+            form = await self._receive(request, path)
+            life_s = _life(form.fields)
+            if form.part is None:
+                raise invalid("file: Field required")
+            part = _named(form.part)
+            file = await self._world.storage.run(lambda tables: self.store.add(tables, part, path, life_s=life_s))
+        return _answer(shown(file))
+
+    async def _receive(self, request: Request, path: Path) -> Form:
+        try:
+            return await receive_form(
+                request, part_name="file", path=path, max_bytes=MAX_FILE_BYTES, storage=self._world.storage
+            )
+        except MultipartError as error:
+            raise invalid(f"The body cannot be read: {error}.") from error
+        except PartTooLarge as error:
+            raise ApiError(413, f"file: a file may have {error.limit} bytes.") from error
+
+    async def _list(self, request: Request) -> Response:
+        ids = [*request.query_params.getlist("ids"), *request.query_params.getlist("ids[]")]
+        if ids:
+            return _answer(await self._by_ids(request, set(ids)))
+        limit = _limit(request.query_params.get("limit", str(USUAL_PAGE)))
+        if has_beta(request, FILES_BETA):
+            return _answer(await self._beta_page(request, limit))
+        token = request.query_params.get("page", "")
+        if token and not token.startswith(_PAGE_PREFIX):
+            raise invalid(f"page: '{token}' is no page of this list")
+        page = await self._page("page", token.removeprefix(_PAGE_PREFIX), limit)
+        files = [shown(file) for file in self.store.listed(page)]
+        return _answer(Listing(files, f"{_PAGE_PREFIX}{files[-1].id}" if page.has_more else None))
+
+    async def _by_ids(self, request: Request, ids: set[str]) -> Listing:
+        if len(ids) > MAX_IDS:
+            raise invalid(f"ids: at most {MAX_IDS}, not {len(ids)}")
+        if "page" in request.query_params or "limit" in request.query_params:
+            raise invalid("ids: cannot be combined with page or limit")
+        found = await self._world.storage.run(lambda tables: [self.store.find(tables, id_) for id_ in sorted(ids)])
+        files = sorted((file for file in found if file is not None), key=lambda file: file.created_at, reverse=True)
+        return Listing([shown(file) for file in files], None)
+
+    async def _beta_page(self, request: Request, limit: int) -> BetaListing:
+        after, before = request.query_params.get("after_id", ""), request.query_params.get("before_id", "")
+        if after and before:
+            raise invalid("after_id: cannot be combined with before_id")
+        if before:
+            page = await self._page("before_id", before, limit, newest_first=False)
+        else:
+            page = await self._page("after_id", after, limit)
+        files = [shown(file) for file in self.store.listed(page)]
+        if before:
+            files.reverse()
+        first, last = (files[0].id, files[-1].id) if files else (None, None)
+        return BetaListing(files, page.has_more, first, last)
+
+    async def _page(self, parameter: str, behind: str, limit: int, *, newest_first: bool = True) -> Page:
+        now = self._world.clock.now()
+
+        def read(tables: Tables) -> Page:
+            after = tables.place(self.store.kind, behind) if behind else None
+            if behind and after is None:
+                raise invalid(f"{parameter}: '{behind}' is no place in this list")
+            return tables.page(self.store.kind, now=now, limit=limit, newest_first=newest_first, after=after)
+
+        return await self._world.storage.run(read)
+
+    async def _get(self, request: Request) -> Response:
+        return _answer(shown(await self._read(request)))
+
+    async def _delete(self, request: Request) -> Response:
+        id_: str = request.path_params["id"]
+        if not await self.store.delete(id_):
+            raise no_such_file(id_)
+        return _answer(Deleted(id_))
+
+    async def _content(self, request: Request) -> Response:
+        file = await self._read(request)
+        if self.store.is_expired(file):
+            raise file_expired(file.id)
+        raise ApiError(400, "Files that were uploaded cannot be downloaded.", error_code="file_not_downloadable")
+
+    async def _read(self, request: Request) -> KeptFile:
+        id_: str = request.path_params["id"]
+        file = await self.store.read(id_)
+        if file is None:
+            raise no_such_file(id_)
+        return file
+
+
+def shown(file: KeptFile) -> FileObject:
+    """A file as clients see it."""
+    expires_at = None if file.expires_at is None else shown_time(file.expires_at)
+    return FileObject(file.id, file.filename, file.mime_type, file.size_bytes, shown_time(file.created_at), expires_at)
+
+
+def _named(part: ReceivedPart) -> ReceivedPart:
+    """The part under the name and type that are kept: the last component of a path; a name of ours where there is
+    none (SDK, `types/file_upload_params.py`)."""
+    mime_type = part.mime_type or "application/octet-stream"
+    filename = part.filename.rpartition("/")[2] or "unnamed" + (guess_extension(mime_type) or "")
+    return replace(part, filename=filename, mime_type=mime_type)
+
+
+def _life(fields: dict[str, str]) -> int | None:
+    text = fields.get("expires_in_seconds")
+    if text is None:
+        return None
+    if not text.isdecimal() or not MIN_LIFE_S <= int(text) <= MAX_LIFE_S:
+        raise invalid(f"expires_in_seconds: must be between {MIN_LIFE_S} and {MAX_LIFE_S}, not '{text}'")
+    return int(text)
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_PAGE:
+        raise invalid(f"limit: must be between 1 and {MAX_PAGE}, not '{text}'")
+    return int(text)
+
+
+def _answer(value: object) -> Response:
+    return Response(json.encode(value), media_type="application/json")
