@@ -1,4 +1,4 @@
-"""Many callers wait in one window, the process dies, and as many others ask by the same keys: one purchase, all told."""
+"""Many callers wait in one window, the process dies, and as many others ask by the same keys: one purchase."""
 
 from __future__ import annotations
 
