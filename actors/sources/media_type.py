@@ -10,7 +10,7 @@ import functools
 import mimetypes
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import puremagic
 from msgspec import Struct
@@ -166,7 +166,7 @@ def recognise(head: bytes, *, declared: str | None = None, filename: str = "") -
     """
     given, charset = parse_media_type(declared)
     claim = "" if given in _SAYS_NOTHING else given
-    likely = claim or _by_name(filename)
+    likely = claim or type_by_name(filename)
     found = _signatures(head)
     certain = _certain(head, found)
     if certain:
@@ -191,7 +191,7 @@ def _signatures(head: bytes) -> list[tuple[str, int]]:
     """Types whose signature `head` has, with the signature's length; the longest first."""
     try:
         # The library's own annotations leave this out.
-        matches: Sequence[_Match] = puremagic.magic_string(head)  # pyright: ignore[reportUnknownMemberType]
+        matches = cast("Sequence[_Match]", puremagic.magic_string(head))  # pyright: ignore[reportUnknownMemberType]
     except (puremagic.PureError, ValueError):
         return []
     named = [(_SPELLINGS.get(match.mime_type, match.mime_type), len(match.byte_match)) for match in matches]
@@ -221,7 +221,8 @@ def _compatible(likely: str, certain: str, found: list[tuple[str, int]]) -> bool
     return likely not in _CERTAIN and any(likely == mime_type for mime_type, _ in found)
 
 
-def _by_name(filename: str) -> str:
+def type_by_name(filename: str) -> str:
+    """The type that the extension stands for, "" where it tells nothing."""
     mime_type, encoding = _table().guess_type(filename) if filename else (None, None)
     # `notes.txt.gz` is not a text.
     return "application/gzip" if encoding == "gzip" else _SPELLINGS.get(mime_type or "", mime_type or "")
