@@ -18,3 +18,4 @@ from perdure.adapters.simulator.simulator import DEFAULT_BATCH_S as DEFAULT_BATC
 from perdure.adapters.simulator.simulator import OPENAI_PREFIX as OPENAI_PREFIX
 from perdure.adapters.simulator.simulator import Simulator as Simulator
 from perdure.adapters.simulator.simulator import simulate as simulate
+from perdure.adapters.simulator.xai import XAI_PREFIX as XAI_PREFIX

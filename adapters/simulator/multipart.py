@@ -7,6 +7,7 @@ any time is one chunk of the request, at most `_SPOOL_BYTES` of the file part, a
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Set
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -47,10 +48,12 @@ class ReceivedPart(Struct, frozen=True):
 
 
 class Form(Struct, frozen=True):
-    """A received form: its fields by name, and its file part, or None if there was none."""
+    """A received form: its fields by name, and its file part, or None if there was none. `late` names the fields that
+    came behind that part."""
 
     fields: dict[str, str]
     part: ReceivedPart | None
+    late: Set[str] = frozenset()
 
 
 class _Receiver:
@@ -59,6 +62,7 @@ class _Receiver:
     def __init__(self, part_name: str) -> None:
         self.part_name = part_name
         self.fields: dict[str, str] = {}
+        self.late: set[str] = set()
         self.filename: str | None = None
         self.mime_type = ""
         self.spool = bytearray()
@@ -117,6 +121,8 @@ class _Receiver:
     def part_end(self) -> None:
         if not self._in_part:
             self.fields[self._field] = self._field_value.decode("utf-8", "replace")
+            if self.filename is not None:
+                self.late.add(self._field)
 
     def end(self) -> None:
         self.ended = True
@@ -191,14 +197,14 @@ async def receive_form(request: Request, *, part_name: str, path: Path, max_byte
             raise MultipartError("the body ends before its last boundary")
         rest = bytes(receiver.spool)
         if receiver.filename is None:
-            return Form(receiver.fields, None)
+            return Form(receiver.fields, None, receiver.late)
 
         def finish(filename: str) -> ReceivedPart:
             if rest:
                 sink.write(rest)
             return sink.finish(filename, receiver.mime_type)
 
-        return Form(receiver.fields, await storage.bulk(lambda: finish(receiver.filename or "")))
+        return Form(receiver.fields, await storage.bulk(lambda: finish(receiver.filename or "")), receiver.late)
     except MultipartParseError as error:
         raise MultipartError(f"the body is not multipart/form-data: {error}") from error
     finally:

@@ -27,6 +27,7 @@ from perdure.adapters.simulator.provider import SimulatedProvider
 from perdure.adapters.simulator.storage import Storage
 from perdure.adapters.simulator.traffic import Traffic
 from perdure.adapters.simulator.world import World
+from perdure.adapters.simulator.xai import simulated_xai
 from perdure.store.disk import Disk
 
 OPENAI_PREFIX: Final = "/openai/v1"
@@ -87,7 +88,8 @@ class Simulator:
             poll_after_ms=_hint_ms(batch_s) if poll_after_ms is None else poll_after_ms,
             arrange=self._arrange,
         )
-        openai = OpenAIApp([*files.routes(), *Uploads(world, files).routes(), *batches.routes(), *Live(world).routes()])
+        live = Live(world, files.store)
+        openai = OpenAIApp([*files.routes(), *Uploads(world, files).routes(), *batches.routes(), *live.routes()])
         providers = [
             SimulatedProvider(
                 prefix=OPENAI_PREFIX,
@@ -99,6 +101,7 @@ class Simulator:
                 rate_headers=rate_headers,
             ),
             simulated_anthropic(world),
+            simulated_xai(world),
         ]
         self._sweep([provider.files for provider in providers])
         provided = [template for provider in providers for template in provider.templates()]

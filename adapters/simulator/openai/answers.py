@@ -8,10 +8,11 @@ from base64 import b64encode
 from math import sqrt
 from typing import Final, Literal, TypeAlias
 
-from msgspec import DecodeError, Struct, ValidationError, json
+from msgspec import UNSET, DecodeError, Struct, UnsetType, ValidationError, json
 
 from perdure.adapters.simulator.ids import digest
 from perdure.adapters.simulator.openai.errors import ApiError, ErrorAnswer, invalid, missing, model_not_found
+from perdure.adapters.simulator.openai.parts import HasFile, Part, read_part
 from perdure.adapters.simulator.openai.wire import Usage
 from perdure.adapters.simulator.speech import NO_MODEL, count_tokens, speak
 
@@ -19,12 +20,8 @@ MAX_DIMENSIONS: Final = 3072
 """The most dimensions of an embedding (OpenAI's largest embedding model)."""
 
 
-class _Content(Struct, frozen=True):
-    text: str | None = None
-
-
 class _Item(Struct, frozen=True):
-    content: str | list[_Content] | None = None
+    content: str | list[Part] | None = None
 
 
 class _Asked(Struct, frozen=True):
@@ -105,6 +102,7 @@ class ChatUsage(Struct, frozen=True):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    cost_in_usd_ticks: int | UnsetType = UNSET
 
 
 class ChatBody(Struct, frozen=True):
@@ -157,10 +155,11 @@ class Answer(Struct, frozen=True):
 _decoder = json.Decoder(_Asked)
 
 
-def answer(endpoint: str, body: bytes, *, seed: int, name: str, at: int, salt: str = "") -> Answer:
+def answer(endpoint: str, body: bytes, *, seed: int, name: str, at: int, has_file: HasFile, salt: str = "") -> Answer:
     """The answer of `endpoint` (one of `wire.PLAYED_ENDPOINTS`) to a request body.
 
     `name` makes the ids of this answer its own, `at` is when it is made (seconds since 1970), `salt` changes its text.
+    `has_file` tells which files messages may name.
     Never raises: what is wrong with the request is an answer too.
     """
     try:
@@ -168,7 +167,7 @@ def answer(endpoint: str, body: bytes, *, seed: int, name: str, at: int, salt: s
         model = _model(asked)
         if endpoint == "/v1/embeddings":
             return _embed(asked, model, seed)
-        prompt = _prompt(asked, "input" if endpoint == "/v1/responses" else "messages")
+        prompt = _prompt(asked, "input" if endpoint == "/v1/responses" else "messages", has_file)
         text = speak(prompt, seed=seed, endpoint=endpoint, body=body, salt=salt)
         return _say(endpoint, asked, model, prompt, text, digest(seed, "answer", name)[:24], at)
     except ApiError as error:
@@ -224,20 +223,23 @@ def _say(endpoint: str, asked: _Asked, model: str, prompt: str, text: str, name:
     return Answer(200, body, Usage(read, said, read + said), _identity(asked))
 
 
-def _prompt(asked: _Asked, field: Literal["input", "messages"]) -> str:
+def _prompt(asked: _Asked, field: Literal["input", "messages"], has_file: HasFile) -> str:
     given = asked.input if field == "input" else asked.messages
     if given is None or not given:
         raise missing(field)
     if isinstance(given, str):
         return given
     pieces: list[str] = []
-    for item in given:
+    for n, item in enumerate(given):
         if not isinstance(item, _Item):
             raise invalid(f"'{field}' must be text or a list of messages.", field, "invalid_type")
         if isinstance(item.content, str):
             pieces.append(item.content)
         else:
-            pieces += [part.text for part in item.content or () if part.text]
+            pieces += [
+                read_part(part, f"{field}[{n}].content[{m}]", chat=field == "messages", has_file=has_file)
+                for m, part in enumerate(item.content or ())
+            ]
     return "\n".join(pieces)
 
 

@@ -1,8 +1,9 @@
-"""OpenAI's routes put together: the key check, the routes, and errors in OpenAI's form for everything else."""
+"""Routes of OpenAI's wire put together: the key check, the routes, and errors in the provider's form."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -18,12 +19,32 @@ API_VERSION: Final = "2020-10-01"
 """What OpenAI answers in `openai-version`."""
 
 
-class OpenAIApp:
-    """OpenAI as an ASGI application, to be mounted at `/openai/v1`."""
+def openai_headers(took_ms: int) -> dict[str, str]:
+    """What OpenAI tells in the head of every answer."""
+    return {
+        "openai-version": API_VERSION,
+        "openai-organization": "simulator",
+        "openai-processing-ms": str(took_ms),
+    }
 
-    def __init__(self, routes: list[Route]) -> None:
+
+class OpenAIApp:
+    """OpenAI, or who speaks its wire, as an ASGI application, to be mounted at `/openai/v1` or the like.
+
+    `say` words an error; `headers` are added to every answer, by the milliseconds that it took.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        *,
+        say: Callable[[ApiError], Response] = error_response,
+        headers: Callable[[int], Mapping[str, str]] = openai_headers,
+    ) -> None:
         self.routes = routes
         self._router: ASGIApp = Router(routes, redirect_slashes=False)
+        self._say = say
+        self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request. Raises nothing that is the client's fault."""
@@ -36,12 +57,8 @@ class OpenAIApp:
             if message["type"] == "http.response.start":
                 answering = True
                 took_ms = int((time.perf_counter() - started) * 1000)
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"openai-version", API_VERSION.encode()),
-                    (b"openai-organization", b"simulator"),
-                    (b"openai-processing-ms", str(took_ms).encode()),
-                ]
+                told = self._headers(took_ms).items()
+                message["headers"] = [*message.get("headers", ()), *((n.encode(), v.encode()) for n, v in told)]
             await send(message)
 
         try:
@@ -52,7 +69,7 @@ class OpenAIApp:
         except (ApiError, HTTPException) as error:
             if answering:
                 raise
-            answer = error_response(error if isinstance(error, ApiError) else _explain(request, error))
+            answer = self._say(error if isinstance(error, ApiError) else _explain(request, error))
             await answer(scope, receive, send_marked)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -223,7 +223,7 @@ class Batches:
 
     async def _end(self, record: BatchRecord, at: Stage) -> BatchRecord:
         source = self._world.path(_input_name(record.id))
-        job = _job(record, at, self._world)
+        job = _job(record, at, self._world, await self._world.storage.run(self._files.store.kept))
         written = None if job is None else await self._world.storage.bulk(lambda: write_results(job))
 
         def commit(tables: Tables) -> BatchRecord:
@@ -263,7 +263,7 @@ def _input_name(batch_id: str) -> str:
     return f"input-{batch_id}"
 
 
-def _job(record: BatchRecord, at: Stage, world: World) -> Job | None:
+def _job(record: BatchRecord, at: Stage, world: World, files: Set[str]) -> Job | None:
     """What to write for a batch that ended at `at`; None if nothing of it was ever run."""
     if record.checked is None or at.status not in ("completed", "expired", "cancelled"):
         return None
@@ -279,6 +279,7 @@ def _job(record: BatchRecord, at: Stage, world: World) -> Job | None:
         plan=record.plan,
         seed=world.seed,
         at=int(at.since),
+        files=files,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from typing import IO, Final, Literal
 
@@ -67,7 +67,10 @@ class _OutputLine(Struct, frozen=True):
 
 
 class Job(Struct, frozen=True):
-    """What to write for a batch: `done` of its `total` lines ran, the first ones, before it ended as `status`."""
+    """What to write for a batch: `done` of its `total` lines ran, the first ones, before it ended as `status`.
+
+    `files` are those that its lines may name.
+    """
 
     batch_id: str
     endpoint: str
@@ -80,6 +83,7 @@ class Job(Struct, frozen=True):
     plan: Plan
     seed: int
     at: int
+    files: Set[str]
 
 
 class Written(Struct, frozen=True):
@@ -199,7 +203,15 @@ def _answer(job: Job, n: int, line: _InputLine, *, failing: bool, salt: str) -> 
     if failing:
         status = job.plan.failing_status
         return Answer(status, ErrorAnswer(ErrorBody("This line was made to fail.", "server_error", None, None)))
-    return answer(job.endpoint, bytes(line.body), seed=job.seed, name=f"{job.batch_id}/{n}{salt}", at=job.at, salt=salt)
+    return answer(
+        job.endpoint,
+        bytes(line.body),
+        seed=job.seed,
+        name=f"{job.batch_id}/{n}{salt}",
+        at=job.at,
+        has_file=job.files.__contains__,
+        salt=salt,
+    )
 
 
 def _wrap(job: Job, n: int, custom_id: str, given: Answer, salt: str) -> bytes:

@@ -1,19 +1,21 @@
-"""OpenAI's live endpoints that a batch line may name (responses, chat completions, embeddings), and its models."""
+"""Live endpoints of OpenAI's wire that a batch line may name (responses, chat completions, embeddings), and models."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
-from msgspec import Struct, json
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from perdure.adapters.simulator.account import Purchase, record_purchase
-from perdure.adapters.simulator.openai.answers import Answer, answer
+from perdure.adapters.simulator.filestore import FileStore
+from perdure.adapters.simulator.openai.answers import Answer, AnswerBody, answer
 from perdure.adapters.simulator.openai.bodies import read_body
-from perdure.adapters.simulator.openai.errors import model_not_found
+from perdure.adapters.simulator.openai.errors import ApiError, ErrorAnswer, model_not_found
 from perdure.adapters.simulator.openai.lists import json_response
 from perdure.adapters.simulator.openai.wire import PLAYED_ENDPOINTS
 from perdure.adapters.simulator.speech import NO_MODEL
@@ -44,15 +46,37 @@ class ModelList(Struct, frozen=True):
 
 
 class Live:
-    """The live endpoints and the model routes."""
+    """The live endpoints and the model routes.
 
-    def __init__(self, world: World) -> None:
+    Args:
+        files: those that messages may name.
+        provider: the name on the account.
+        endpoints: which of `PLAYED_ENDPOINTS` there are.
+        models: the names in the list.
+        priced: gives an answer with what it cost, where the provider says so.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        files: FileStore,
+        *,
+        provider: str = "openai",
+        endpoints: Sequence[str] = PLAYED_ENDPOINTS,
+        models: Sequence[str] = LISTED_MODELS,
+        priced: Callable[[AnswerBody], AnswerBody] = lambda body: body,
+    ) -> None:
         self._world = world
+        self._files = files
+        self._provider = provider
+        self._endpoints = endpoints
+        self._models_listed = models
+        self._priced = priced
 
     def routes(self) -> list[Route]:
-        """The routes, below `/openai/v1`."""
+        """The routes, below `/v1`."""
         return [
-            *(Route(endpoint.removeprefix("/v1"), self._call, methods=["POST"]) for endpoint in PLAYED_ENDPOINTS),
+            *(Route(endpoint.removeprefix("/v1"), self._call, methods=["POST"]) for endpoint in self._endpoints),
             Route("/models", self._models, methods=["GET"]),
             Route("/models/{id}", self._model, methods=["GET"]),
         ]
@@ -65,19 +89,29 @@ class Live:
 
         def buy(tables: Tables) -> Answer:
             ordinal = tables.next_ordinal("live")
-            given = answer(endpoint, body, seed=self._world.seed, name=f"live/{ordinal}", at=int(now))
+            given = answer(
+                endpoint,
+                body,
+                seed=self._world.seed,
+                name=f"live/{ordinal}",
+                at=int(now),
+                has_file=lambda id_: self._files.find(tables, id_) is not None,
+            )
             if given.status < 400:
                 id_ = getattr(given.body, "id", "") or f"embeddings_{ordinal}"
                 payload = hashlib.sha256(endpoint.encode() + b"\n" + body).hexdigest()
                 identity = given.identity or client_mark
-                record_purchase(tables, Purchase("openai", "text", id_, identity, 1, now, payload))
+                record_purchase(tables, Purchase(self._provider, "text", id_, identity, 1, now, payload))
             return given
 
         given = await self._world.storage.run(buy)
-        return Response(json.encode(given.body), given.status, media_type="application/json")
+        if isinstance(given.body, ErrorAnswer):
+            error = given.body.error
+            raise ApiError(given.status, error.message, type_=error.type, param=error.param, code=error.code)
+        return json_response(self._priced(given.body), given.status)
 
     async def _models(self, request: Request) -> Response:
-        return json_response(ModelList(tuple(map(ModelObject, LISTED_MODELS))))
+        return json_response(ModelList(tuple(map(ModelObject, self._models_listed))))
 
     async def _model(self, request: Request) -> Response:
         name: str = request.path_params["id"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 FilePurpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
 """The purposes that a client may give."""
@@ -128,13 +128,14 @@ class OutputDetails(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    """Tokens, as responses and batches report them."""
+    """Tokens, as responses and batches report them. `cost_in_usd_ticks` is xAI's alone, in 1e-10 USD."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     total_tokens: int = 0
     input_tokens_details: InputDetails = InputDetails()
     output_tokens_details: OutputDetails = OutputDetails()
+    cost_in_usd_ticks: int | UnsetType = UNSET
 
 
 class BatchObject(Struct, frozen=True, kw_only=True):
