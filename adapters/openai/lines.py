@@ -16,15 +16,9 @@ from perdure.actors.batch.ports import OutputLine
 from perdure.adapters.answers import DECODE_ERRORS
 from perdure.adapters.openai.wire import LineResponse, ReadLine, ResultLine
 from perdure.adapters.openai_compatible.answers import error_of
-from perdure.adapters.openai_compatible.reading import (
-    UNREADABLE,
-    judge,
-    optional,
-    provider_error,
-    read_body,
-    shortened,
-)
+from perdure.adapters.openai_compatible.reading import judge, provider_error, read_body
 from perdure.adapters.openai_compatible.wire import ErrorBody
+from perdure.adapters.reading import UNREADABLE, optional, shortened
 from perdure.events.requests import Answer, LineError
 
 _read_lines: Final = msgspec.json.Decoder(ReadLine)

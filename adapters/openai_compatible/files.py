@@ -19,23 +19,12 @@ from perdure.adapters.multipart import file_form
 from perdure.adapters.openai_compatible.answers import FILE, FILE_PAGE
 from perdure.adapters.openai_compatible.paging import Next, after_last, read_pages
 from perdure.adapters.openai_compatible.wire import Deleted, ErrorAnswer, FileObject
-
-SETTLE_S: Final = 5.0
-"""How long a new object may be missing from its list, in seconds. Ours; no provider states one."""
-
-_SLOWEST_UPLOAD: Final = 100_000
-"""The slowest upload that is waited for, in bytes a second. Ours."""
-
-PROCESSING_S: Final = 120.0
-"""How long a provider may take to answer once it has every byte, in seconds. Ours."""
+from perdure.adapters.patience import PROCESSING_S as PROCESSING_S
+from perdure.adapters.patience import SETTLE_S as SETTLE_S
+from perdure.adapters.patience import patience_s as patience_s
 
 _deleted: Final = msgspec.json.Decoder(Deleted)
 _errors: Final = msgspec.json.Decoder(ErrorAnswer)
-
-
-def patience_s(size_bytes: int) -> float:
-    """How long sending so many bytes may take, with the answer, in seconds."""
-    return 2 * PROCESSING_S + size_bytes / _SLOWEST_UPLOAD
 
 
 async def post_file(

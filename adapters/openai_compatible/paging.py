@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from typing import Final
 
 import msgspec
 
 from perdure.actors.fetch import Fetch, HttpAnswer, HttpRequest
 from perdure.adapters.answers import read_answer, refuse_answer
 from perdure.adapters.openai_compatible.wire import Item, Page
-
-CLOCK_MARGIN_S: Final = 300.0
-"""How much further back than asked a list is read, in seconds: our clock and the provider's may differ, and theirs
-counts whole seconds. Ours; hosts without time synchronisation drift by seconds a day."""
+from perdure.adapters.patience import CLOCK_MARGIN_S
 
 Next = Callable[[Page[Item]], Mapping[str, str] | None]
 """What is asked for the page behind this one, which is not empty; None: this is the last."""

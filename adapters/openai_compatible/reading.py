@@ -7,7 +7,7 @@ here raises.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -22,12 +22,8 @@ from perdure.adapters.openai_compatible.wire import (
     Part,
     UsageBody,
 )
+from perdure.adapters.reading import UNREADABLE, optional, shortened
 from perdure.events.requests import Answer, LineError, Usage
-
-UNREADABLE: Final = "unreadable_answer"
-
-_MESSAGE_CHARACTERS: Final = 2_000
-"""How much of a provider's message is kept; what they write is a sentence or two."""
 
 _bodies: Final = msgspec.json.Decoder(AnswerBody)
 _parts: Final = msgspec.json.Decoder(list[Part])
@@ -35,8 +31,6 @@ _usages: Final = msgspec.json.Decoder(UsageBody | None)
 _errors: Final = msgspec.json.Decoder(ErrorBody | None)
 _strings: Final = msgspec.json.Decoder(str | None)
 _details: Final = msgspec.json.Decoder(IncompleteDetails | None)
-
-_Value = TypeVar("_Value")
 
 
 class Said(Struct, frozen=True, gc=False):
@@ -77,21 +71,6 @@ def provider_error(said: ErrorBody | None, otherwise: str, why: str, status: int
     said = said or ErrorBody()
     code = said.code if said.code not in (None, "") else said.type
     return LineError(str(code or otherwise), shortened(said.message or why), status)
-
-
-def shortened(message: str) -> str:
-    """A message of a length that may be kept."""
-    return message if len(message) <= _MESSAGE_CHARACTERS else message[: _MESSAGE_CHARACTERS - 1] + "…"
-
-
-def optional(decoder: msgspec.json.Decoder[_Value], raw: Raw) -> _Value | None:
-    """What an optional part says, None where it is absent or not what was expected: no answer fails for it."""
-    if not len(raw):
-        return None
-    try:
-        return decoder.decode(raw)
-    except DECODE_ERRORS:
-        return None
 
 
 def _judge_output(items: Sequence[OutputItem], body: AnswerBody) -> Said | LineError:
