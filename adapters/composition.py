@@ -25,11 +25,12 @@ from perdure.actors.kind import Kind
 from perdure.actors.lane import Lane
 from perdure.actors.live import LiveProvider
 from perdure.actors.provider_file.effects import ProviderFiles
+from perdure.actors.remote_files import RemoteFiles
 from perdure.actors.request.effects import Requests
 from perdure.actors.runtime.aggregate import KindFold
 from perdure.actors.runtime.runtime import Runtime, RuntimeLimits
 from perdure.actors.service import Common, Reader, Service, ServiceDefaults
-from perdure.adapters import openai
+from perdure.adapters import openai, xai
 from perdure.adapters.config import Config, Env, ProviderConfig
 from perdure.adapters.network import (
     DEFAULT_QUEUES,
@@ -104,7 +105,12 @@ def file_providers() -> Mapping[str, FileProvider]:
 
 def live_providers() -> Mapping[str, LiveProvider]:
     """The providers that perdure asks single requests, by name."""
-    return {openai.NAME: openai.OpenAILive()}
+    return {openai.NAME: openai.OpenAILive(), xai.NAME: xai.XaiLive()}
+
+
+def remote_files() -> Mapping[str, RemoteFiles]:
+    """The providers whose file stores perdure speaks, by name."""
+    return {openai.NAME: openai.OpenAIRemoteFiles(), xai.NAME: xai.XaiRemoteFiles()}
 
 
 class Account(Struct, frozen=True):
@@ -118,6 +124,7 @@ class Account(Struct, frozen=True):
 
 ACCOUNTS: Final[Mapping[str, Account]] = {
     openai.NAME: Account(openai.BASE_URL, (openai.KEY_VARIABLE,), openai.authorize),
+    xai.NAME: Account(xai.BASE_URL, (xai.KEY_VARIABLE,), xai.authorize),
 }
 """How each provider is reached, by name."""
 
