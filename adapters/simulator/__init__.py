@@ -14,6 +14,7 @@ from perdure.adapters.simulator.account import Purchase as Purchase
 from perdure.adapters.simulator.anthropic import ANTHROPIC_PREFIX as ANTHROPIC_PREFIX
 from perdure.adapters.simulator.clock import Clock as Clock
 from perdure.adapters.simulator.gate import Dropped as Dropped
+from perdure.adapters.simulator.google import GOOGLE_PREFIX as GOOGLE_PREFIX
 from perdure.adapters.simulator.simulator import DEFAULT_BATCH_S as DEFAULT_BATCH_S
 from perdure.adapters.simulator.simulator import OPENAI_PREFIX as OPENAI_PREFIX
 from perdure.adapters.simulator.simulator import Simulator as Simulator

@@ -1,7 +1,7 @@
 """Route patterns: how a fault says which requests it is for.
 
 `METHOD /path`, where the method may be `*`, a `*` in a segment of the path stands for any characters within it,
-`{name}` for a whole segment, and a last segment `**` for any rest: `GET /openai/v1/files/*/content`, `* /openai/**`.
+`{name}` for at least one, and a last segment `**` for any rest: `GET /openai/v1/files/*/content`, `* /openai/**`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 _FORM = re.compile(r"(\*|[A-Z]+) (/[^\s?#]*)")
-_HOLE = re.compile(r"\{[^/{}]*\}")
+_HOLE = re.compile(r"(\{[^/{}]*\}|\*)")
 
 
 class RoutePattern:
@@ -43,12 +43,11 @@ class RoutePattern:
         if len(segments) < wanted or (len(segments) > wanted and not self._any_rest):
             return False
         return all(
-            _HOLE.fullmatch(segment) or expression.fullmatch(segment)
-            for expression, segment in zip(self._expressions, segments, strict=False)
+            expression.fullmatch(segment) or ("{" in segment and re.fullmatch(_expression(segment), own))
+            for expression, own, segment in zip(self._expressions, self._segments, segments, strict=False)
         )
 
 
 def _expression(segment: str) -> str:
-    if _HOLE.fullmatch(segment):
-        return ".+"
-    return ".*".join(re.escape(piece) for piece in segment.split("*"))
+    pieces = _HOLE.split(segment)  # what is between holes, and each hole, in turn
+    return "".join(re.escape(piece) if n % 2 == 0 else ".*" if piece == "*" else ".+" for n, piece in enumerate(pieces))

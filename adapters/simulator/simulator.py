@@ -19,6 +19,7 @@ from perdure.adapters.simulator.control import CLOCK_NUMBER, Control
 from perdure.adapters.simulator.faults import Faults
 from perdure.adapters.simulator.filestore import FileStore
 from perdure.adapters.simulator.gate import Gate
+from perdure.adapters.simulator.google import simulated_google
 from perdure.adapters.simulator.holds import Holds
 from perdure.adapters.simulator.openai import Arrangement, Batches, Files, Live, OpenAIApp, Uploads, kept_files
 from perdure.adapters.simulator.openai.errors import rate_headers, usual_error
@@ -36,6 +37,9 @@ OPENAI_PREFIX: Final = "/openai/v1"
 DEFAULT_BATCH_S: Final = 2.0
 """How long a batch takes, in seconds of the simulator's clock."""
 
+DEFAULT_PROCESSING_S: Final = 2.0
+"""How long video and audio are processed where that is done, in seconds of the simulator's clock."""
+
 _HINT_SHARE: Final = 0.1
 _HINT_MS: Final = (50, 10_000)
 
@@ -50,6 +54,7 @@ class Simulator:
             temporary directory that ends with the simulator.
         seed: decides ids, texts and what is chosen at random; the same requests in the same order get the same answers.
         batch_s: how long a batch takes without trouble, in seconds of its clock; 0: it is done when first asked for.
+        processing_s: how long Google processes video and audio before they may be used, in seconds of its clock.
         poll_after_ms: the hint that is sent with a batch, in milliseconds; None: a tenth of `batch_s`, 50 to 10,000.
         clock: the simulator's clock; None: real time, advanced as far as what is kept in `data` says.
         disk: runs what blocks; None: threads of its own. An inline one goes with a virtual clock.
@@ -68,6 +73,7 @@ class Simulator:
         data: Path | None = None,
         seed: int = 0,
         batch_s: float = DEFAULT_BATCH_S,
+        processing_s: float = DEFAULT_PROCESSING_S,
         poll_after_ms: int | None = None,
         clock: Clock | None = None,
         disk: Disk | None = None,
@@ -101,6 +107,7 @@ class Simulator:
                 rate_headers=rate_headers,
             ),
             simulated_anthropic(world),
+            simulated_google(world, processing_s=processing_s, arrange=lambda: self.faults.arrange_file()),
             simulated_xai(world),
         ]
         self._sweep([provider.files for provider in providers])

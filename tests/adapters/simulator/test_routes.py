@@ -6,7 +6,7 @@ import pytest
 
 from perdure.adapters.simulator.routes import RoutePattern
 
-ROUTES = [("GET", "/v1/files/{id}"), ("POST", "/v1/files")]
+ROUTES = [("GET", "/v1/files/{id}"), ("POST", "/v1/files"), ("POST", "/{version}/models/{model}:ask")]
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,9 @@ ROUTES = [("GET", "/v1/files/{id}"), ("POST", "/v1/files")]
         ("GET /v1/**", "GET", "/v1/files/file-1/content", True),
         ("GET /v1/**", "GET", "/v2/files", False),
         ("GET /v1.files", "GET", "/v1xfiles", False),
+        ("POST /{version}/models/{model}:ask", "POST", "/v1/models/m:ask", True),
+        ("POST /{version}/models/{model}:ask", "POST", "/v1/models/m:tell", False),
+        ("POST /v1/models/*:ask", "POST", "/v1/models/m:ask", True),
     ],
 )
 def test_a_pattern_matches(pattern: str, method: str, path: str, matches: bool) -> None:
@@ -44,6 +47,10 @@ def test_what_is_no_pattern_is_refused(text: str) -> None:
         ("DELETE /v1/files", False),
         ("GET /v1/file/x", False),
         ("GET /v1/files/x/y", False),
+        ("POST /v1/models/m:ask", True),
+        ("POST /{version}/models/{model}:ask", True),
+        ("POST /v1/models/*:ask", True),
+        ("POST /v1/models/m:tell", False),
     ],
 )
 def test_a_pattern_for_no_route_is_told_apart(pattern: str, possible: bool) -> None:

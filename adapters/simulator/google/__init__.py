@@ -1,0 +1,38 @@
+"""Google's wire, simulated: files, resumable uploads and `:generateContent` of the Gemini developer API.
+
+`app` puts the routes together; `files`, `uploads` and `live` are the routes; `filestore` says what a file is at a
+moment; `bodies` and `errors` are what is read and refused. Sources: `docs/simulator.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from perdure.adapters.simulator.faults import FailProcessing
+from perdure.adapters.simulator.google.app import GoogleApp
+from perdure.adapters.simulator.google.errors import rate_headers, usual_error
+from perdure.adapters.simulator.google.files import GOOGLE_PREFIX as GOOGLE_PREFIX
+from perdure.adapters.simulator.google.files import FileRoutes
+from perdure.adapters.simulator.google.filestore import GoogleFiles
+from perdure.adapters.simulator.google.live import Live
+from perdure.adapters.simulator.google.uploads import Uploads
+from perdure.adapters.simulator.provider import SimulatedProvider
+from perdure.adapters.simulator.world import World
+
+
+def simulated_google(
+    world: World, *, processing_s: float, arrange: Callable[[], FailProcessing | None]
+) -> SimulatedProvider:
+    """Google as the simulator plays it. Video and audio are processed for `processing_s` seconds of the simulator's
+    clock; `arrange` says what shall go wrong with a file."""
+    files = GoogleFiles(world, processing_s=processing_s, arrange=arrange)
+    routes = [*FileRoutes(world, files).routes(), *Uploads(world, files).routes(), *Live(world, files).routes()]
+    return SimulatedProvider(
+        prefix=GOOGLE_PREFIX,
+        app=GoogleApp(routes),
+        routes=routes,
+        files=files,
+        request_id_header="x-request-id",
+        usual_error=usual_error,
+        rate_headers=rate_headers,
+    )
