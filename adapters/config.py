@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
@@ -19,6 +19,7 @@ from msgspec import Struct
 from perdure.actors.batch.opening import Polling
 from perdure.actors.batch.strategy import BatchStrategy
 from perdure.adapters.network.config import QueueSettings
+from perdure.adapters.urls.addresses import parse_networks
 from perdure.events.errors import InvalidRequest
 
 FILE_NAME: Final = "perdure.toml"
@@ -72,7 +73,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set. Providers that are not named work with their defaults.
 
     `synchronous`: with `FULL` every acknowledged commit survives a power cut; with `NORMAL` it survives a kill, and a
-    power cut may lose the last ones.
+    power cut may lose the last ones. `fetch_urls`: URLs in sources and prompts may be fetched from here, from public
+    addresses only. `fetch_networks`: networks such as `10.0.0.0/8` that they may be fetched from as well.
     """
 
     providers: Mapping[str, ProviderConfig] = {}
@@ -80,6 +82,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     polling: Polling = Polling()
     limits: Limits = Limits()
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    fetch_urls: bool = False
+    fetch_networks: Sequence[str] = ()
 
     @staticmethod
     def load(*, directory: Path | None = None, environ: Mapping[str, str] | None = None, **options: Any) -> Config:
@@ -142,6 +146,10 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             values.setdefault(section, {})[field] = _number(name, text)
         elif rest == "synchronous":
             values["synchronous"] = text
+        elif rest == "fetch_urls":
+            values["fetch_urls"] = _switch(name, text)
+        elif rest == "fetch_networks":
+            values["fetch_networks"] = [network.strip() for network in text.split(",")]
     return values
 
 
@@ -150,6 +158,12 @@ def _number(name: str, text: str) -> float:
         return int(text) if text.lstrip("-").isdigit() else float(text)
     except ValueError as error:
         raise InvalidRequest(f"{name} is {text!r}: give a number", field=name, value=text) from error
+
+
+def _switch(name: str, text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise InvalidRequest(f"{name} is {text!r}: give true or false", field=name, value=text)
+    return text.lower() == "true"
 
 
 def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
@@ -162,6 +176,8 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
 
 def _convert(values: Mapping[str, Any], where: str) -> Config:
     try:
-        return msgspec.convert(values, Config)
+        config = msgspec.convert(values, Config)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"{where}: {error}", field=where) from error
+    parse_networks(config.fetch_networks, field=f"{where}: fetch_networks")
+    return config

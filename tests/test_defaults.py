@@ -39,7 +39,6 @@ def test_what_a_program_sets_wins_and_leaves_the_rest(tmp_path: Path) -> None:
     assert Config.load(directory=tmp_path, environ=environ).batching.minimum == 7
 
 
-
 def test_a_base_url_is_set_by_a_variable_named_for_its_provider(tmp_path: Path) -> None:
     config = Config.load(directory=tmp_path, environ={"PERDURE_OPENAI_BASE_URL": "http://127.0.0.1:9/v1"})
     assert config.providers["openai"].base_url == "http://127.0.0.1:9/v1"
@@ -72,3 +71,26 @@ def test_a_secret_never_shows_itself() -> None:
 
     config = Config(providers={"openai": ProviderConfig(credentials={"default": Secret(unique_key())})})
     assert_no_key("the text of the configuration", repr(config))
+
+
+def test_urls_are_fetched_only_where_a_setting_says_so(tmp_path: Path) -> None:
+    assert Config().fetch_urls is False
+    assert Config.load(directory=tmp_path, environ={"PERDURE_FETCH_URLS": "true"}).fetch_urls is True
+    (tmp_path / "perdure.toml").write_text('fetch_urls = true\nfetch_networks = ["10.0.0.0/8"]\n')
+    config = Config.load(directory=tmp_path, environ={"PERDURE_FETCH_URLS": "False"})
+    assert (config.fetch_urls, list(config.fetch_networks)) == (False, ["10.0.0.0/8"])
+    environ = {"PERDURE_FETCH_NETWORKS": "127.0.0.0/8, fd00::/8"}
+    assert list(Config.load(directory=tmp_path, environ=environ).fetch_networks) == ["127.0.0.0/8", "fd00::/8"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("PERDURE_FETCH_URLS", "yes", "give true or false"),
+        ("PERDURE_FETCH_NETWORKS", "localhost", "fetch_networks"),
+        ("PERDURE_FETCH_NETWORKS", "10.0.0.1/8", "fetch_networks"),
+    ],
+)
+def test_settings_of_fetching_that_make_no_sense_are_named(tmp_path: Path, name: str, text: str, told: str) -> None:
+    with pytest.raises(InvalidRequest, match=told):
+        Config.load(directory=tmp_path, environ={name: text})

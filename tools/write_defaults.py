@@ -45,7 +45,7 @@ def settings(struct: type, path: str = "") -> Iterator[tuple[str, str, str]]:
             yield name, "empty: each provider's own", f"{ENVIRONMENT_PREFIX}<PROVIDER>_BASE_URL"
         else:
             variable = ENVIRONMENT_PREFIX + name.upper().replace(".", "_")
-            yield name, "not set" if default is None else str(default), variable
+            yield name, "not set" if default is None or default == () else str(default), variable
 
 
 def page() -> str:
