@@ -398,3 +398,13 @@ async def test_a_line_shows_its_own_history_and_progress(autojump_clock: Clock) 
         assert types[0] == "BatchOpened"
         for once in ("LinesCollected", "BatchClosed", "BatchSubmitted", "ResultsTaken"):
             assert types.count(once) == 1, types
+
+
+async def test_a_line_that_goes_live_shows_its_own_purchase(autojump_clock: Clock) -> None:
+    async with serving() as (_, service):
+        handles = await submit_all(service, 2, via="auto")
+        await answers(handles)
+        for handle in handles:
+            types = [record.type async for record in handle.events()]
+            assert types[:3] == ["BatchOpened", "LinesCollected", "BatchClosed"]
+            assert types[3:5] == ["PurchaseIntended", "LineAnswered"], types
