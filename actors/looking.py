@@ -8,8 +8,10 @@ from typing import Final, TypeVar
 import trio
 from msgspec import Struct
 
+from perdure.actors.batch.state import CODEC
 from perdure.actors.sharing import Sharing
-from perdure.events.errors import BlobLost, NotFound
+from perdure.events.batch import LineNote, LinesCollected
+from perdure.events.errors import BlobLost, Corrupt, NotFound
 from perdure.store.blobs import BlobReader
 from perdure.store.log import LogReader
 from perdure.store.records import ActorRow, ItemRow, Stream
@@ -19,7 +21,9 @@ T = TypeVar("T")
 AT_A_TIME: Final = 1_000
 STREAMS_AT_A_TIME: Final = 200
 BYTES_AT_A_TIME: Final = 4_000_000
-"""How many rows or lines, streams, and about how many bytes of lines one read fetches: bounds on an answer's memory."""
+EVENTS_AT_A_TIME: Final = 16
+"""How many rows or lines, streams, about how many bytes of lines, and events of a batch one read fetches: bounds on an
+answer's memory."""
 
 WAITING: Final = "waiting"
 """The status of an item that has neither an answer nor an error."""
@@ -36,6 +40,14 @@ class Look(Struct, frozen=True):
     text: bytes | None
 
 
+class Origin(Struct, frozen=True, kw_only=True):
+    """What a line's caller said beside the request. `created_at` is µs since 1970 UTC."""
+
+    created_at: int
+    key: str | None = None
+    tags: dict[str, str] = {}
+
+
 class Looking:
     """Reads for whoever asks. `run` is its task, owned by whoever opened the log."""
 
@@ -45,6 +57,7 @@ class Looking:
         self._rows = Sharing(self._read_rows, at_a_time=AT_A_TIME, closed=_CLOSED, alone=True)
         self._streams = Sharing(self._read_streams, at_a_time=STREAMS_AT_A_TIME, closed=_CLOSED, alone=True)
         self._lines = Sharing(self._read_lines, at_a_time=AT_A_TIME, closed=_CLOSED, alone=True)
+        self._origins = Sharing(self._read_origins, at_a_time=AT_A_TIME, closed=_CLOSED, alone=True)
 
     async def row(self, actor: str) -> ActorRow:
         """An actor's row. Raises `NotFound`, `Closed`, and what the log raises if it cannot be read."""
@@ -58,12 +71,17 @@ class Looking:
         """A line of a batch. Raises as `row`, and `BlobLost`."""
         return await self._lines.ask((actor, number))
 
+    async def origin(self, actor: str, number: int) -> Origin:
+        """What is on record about a line of a batch. Raises as `row`, and `Corrupt`."""
+        return await self._origins.ask((actor, number))
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Reads until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._rows.run)
             await nursery.start(self._streams.run)
             await nursery.start(self._lines.run)
+            await nursery.start(self._origins.run)
             task_status.started()
 
     # ------------------------------------------------------------------ reading
@@ -84,7 +102,7 @@ class Looking:
         (row,) = (await self._read_rows([actor])).values()
         if isinstance(row, Exception):
             return {place: row for place, line in enumerate(lines) if line[0] == actor}
-        mine = [(place, number) for place, (other, number) in enumerate(lines) if other == actor]
+        mine = _of_the_first(lines)
         items = await self._log.items_by_number(actor, sorted({number for _, number in mine}))
         wanted: dict[int, ItemRow] = {}
         size_bytes = 0
@@ -109,6 +127,33 @@ class Looking:
                 looks[place] = Look(row, item, text)
         return looks
 
+    async def _read_origins(self, lines: Sequence[tuple[str, int]]) -> Mapping[int, Origin | Exception]:
+        """The origins of the first one's actor."""
+        actor, mine = lines[0][0], _of_the_first(lines)
+        try:
+            origins = await self._origins_in(actor, {number for _, number in mine})
+        except Corrupt as error:
+            return {place: error for place, _ in mine}
+        return {place: _found(origins.get(number), f"{actor}-{number}") for place, number in mine}
+
+    async def _origins_in(self, actor: str, numbers: set[int]) -> Mapping[int, Origin]:
+        """What is found of some lines in a batch's stream, which is read no further than the last of them."""
+        origins: dict[int, Origin] = {}
+        after, missing = 0, numbers
+        while missing and (streams := await self._log.load([actor], after=after, until=after + EVENTS_AT_A_TIME)):
+            for version, at, payload in streams[0].events:
+                after, event = version, CODEC.decode(payload)
+                if isinstance(event, LinesCollected):
+                    here = {number for number in missing if event.first <= number < event.first + len(event.lengths)}
+                    notes = {note.number: note for note in event.notes if note.number in here}
+                    for number in here:
+                        note = notes.get(number, LineNote(number=number))
+                        origins[number] = Origin(created_at=at, key=note.key or None, tags=dict(note.tags))
+                    missing = missing - here
+            if not streams[0].events:
+                break
+        return origins
+
     async def _texts(self, items: Sequence[ItemRow]) -> Mapping[int, bytes | BlobLost]:
         """The bytes of lines, in one hop; where a blob is lost, each by itself, so that only its own lines miss it."""
         if not items:
@@ -120,6 +165,11 @@ class Looking:
             if len(items) == 1:
                 return {items[0].number: lost}
         return {number: text for item in items for number, text in (await self._texts([item])).items()}
+
+
+def _of_the_first(lines: Sequence[tuple[str, int]]) -> list[tuple[int, int]]:
+    """Place and number of those lines that are of the first one's actor."""
+    return [(place, number) for place, (actor, number) in enumerate(lines) if actor == lines[0][0]]
 
 
 def _found(thing: T | None, id: str) -> T | NotFound:

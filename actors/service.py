@@ -14,13 +14,14 @@ from msgspec import Struct
 
 from perdure.actors.backing import Acting, Watching
 from perdure.actors.batch.batches import BatchDefaults, Batches
-from perdure.actors.batch.lines import LineHandle, LineView, Origin, origin_of, split_line_id
+from perdure.actors.batch.lines import LineHandle, LineView, split_line_id
 from perdure.actors.batch.opening import LONGEST_NAME, check_tags
 from perdure.actors.batch.state import KIND as BATCH
 from perdure.actors.batch.strategy import BatchStrategy, Requestors
 from perdure.actors.batch.views import BatchHandle, BatchView
 from perdure.actors.batch.windows import Windows
 from perdure.actors.event_log import EventLog
+from perdure.actors.looking import Origin
 from perdure.actors.provider_file.state import KIND as PROVIDER_FILE
 from perdure.actors.provider_file.views import ProviderFileHandle, ProviderFileView
 from perdure.actors.request.state import KIND as REQUEST
@@ -245,7 +246,7 @@ async def _by_id(backing: Backing, id: str) -> tuple[ActorRow, tuple[int, Origin
     row = None if line is None else await backing.log.row(line[0])
     if row is None or line is None or row.kind != BATCH:
         raise NotFound(f"there is no operation {id[:80]!r}: `list` shows what there is", id=id)
-    return row, (line[1], await origin_of(backing, *line))
+    return row, (line[1], await backing.looking.origin(*line))
 
 
 async def _by_key(
@@ -260,7 +261,7 @@ async def _by_key(
         return (row, None) if kind in (None, row.kind) else None
     if kind not in (None, REQUEST):
         return None
-    return row, (holder.number, await origin_of(backing, row.actor, holder.number))
+    return row, (holder.number, await backing.looking.origin(row.actor, holder.number))
 
 
 async def _listed(

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from msgspec import Struct
 
 from perdure.actors.backing import Acting
-from perdure.actors.batch.lines import LineHandle, Origin, line_id
+from perdure.actors.batch.lines import LineHandle, line_id
 from perdure.actors.batch.opening import (
     LONGEST_NAME,
     check_deadline,
@@ -26,6 +26,7 @@ from perdure.actors.batch.strategy import BatchStrategy, Requestors, Submission,
 from perdure.actors.batch.windows import Group, Request, Windows
 from perdure.actors.encoding import Encoded, digest_of, encode_request
 from perdure.actors.live import LiveProvider
+from perdure.actors.looking import Origin
 from perdure.actors.purchase import SECOND_US
 from perdure.actors.request.effects import keep
 from perdure.actors.request.state import KIND as REQUEST
@@ -213,7 +214,8 @@ class Submitting:
             row = await self._acting.looking.row(holder.actor)
             if row.standing.status == "blocked":
                 await self._acting.tell(row, ResumeBatch())
-            return LineHandle(self._acting, row, holder.number, Origin(created_at=row.created_at, key=key))
+            origin = await self._acting.looking.origin(holder.actor, holder.number)
+            return LineHandle(self._acting, row, holder.number, origin)
         row = await self._acting.looking.row(holder.actor)
         if row.kind != REQUEST:
             raise _conflict(key, row.actor, "kind")

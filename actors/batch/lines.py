@@ -12,17 +12,15 @@ from typing import Any, Final, Literal
 
 import msgspec
 import trio
-from msgspec import Struct
 
 from perdure.actors.batch.state import BatchState
-from perdure.actors.looking import WAITING, Look
+from perdure.actors.looking import WAITING, Look, Origin
 from perdure.actors.views import ENDED, Backing, Handle, Teller, View
 from perdure.events.batch import (
     BatchSubmitted,
     CancelLines,
     LineAnswered,
     LineFailed,
-    LineNote,
     LinesAbandoned,
     LinesCollected,
     LineSettled,
@@ -33,7 +31,7 @@ from perdure.events.batch import (
     ResumeBatch,
 )
 from perdure.events.command import Command
-from perdure.events.errors import NotFound, OperationFailed
+from perdure.events.errors import OperationFailed
 from perdure.events.event import Event
 from perdure.events.purchase import PURCHASE_EVENTS
 from perdure.events.requests import Answer, LineError
@@ -50,14 +48,6 @@ RESTS: Final = frozenset({"cancelled", "expired", "uncertain", "parked"})
 """The statuses of a batch in which a line that waits will have no answer unless somebody acts."""
 
 
-class Origin(Struct, frozen=True, kw_only=True):
-    """What a line's caller said beside the request. `created_at` is µs since 1970 UTC."""
-
-    created_at: int
-    key: str | None = None
-    tags: dict[str, str] = {}
-
-
 def line_id(batch: str, number: int) -> str:
     """The id of a line."""
     return f"{batch}-{number}"
@@ -69,26 +59,6 @@ def split_line_id(id: str) -> tuple[str, int] | None:
     if not dash or not number.isascii() or not number.isdigit() or number != str(int(number)):
         return None
     return batch, int(number)
-
-
-async def origin_of(backing: Backing, batch: str, number: int) -> Origin:
-    """What is on record about a line. Raises `NotFound` when the batch has no such line."""
-    codec = next(fold.codec for fold in backing.folds if fold.name == "batch")
-    after = 0
-    while streams := await backing.log.load([batch], after=after, until=after + _EVENTS_AT_A_TIME):
-        events = streams[0].events
-        for _, at, payload in events:
-            event = codec.decode(payload)
-            if isinstance(event, LinesCollected) and event.first <= number < event.first + len(event.lengths):
-                note = next((note for note in event.notes if note.number == number), LineNote(number=number))
-                return Origin(created_at=at, key=note.key or None, tags=dict(note.tags))
-        if not events:
-            break
-        after = events[-1][0]
-    raise NotFound(f"{batch} has no line {number}", id=line_id(batch, number))
-
-
-_EVENTS_AT_A_TIME: Final = 16
 
 
 class LineView(View[Answer]):

@@ -13,13 +13,20 @@ import trio
 from trio.testing import MockClock as Clock
 
 import perdure.actors.looking as module
-from perdure.actors.looking import Look, Looking
+from perdure.actors.batch.state import CODEC
+from perdure.actors.looking import Look, Looking, Origin
+from perdure.events.batch import LineNote, LinesCollected
 from perdure.events.errors import BlobLost, NotFound, PerdureError
 from perdure.store.blobs import BlobStore
 from perdure.store.disk import InlineDisk
 from perdure.store.records import ActorRow, ItemRow, Standing, Stream
 
 pytestmark = pytest.mark.trio
+
+
+NOTE = LineNote(3, key="k", tags={"team": "a"})
+LINES = LinesCollected(first=0, blob="", names=(), lengths=[1] * 100, notes=[NOTE])
+COLLECTED = CODEC.encode(LINES, 5).payload
 
 
 class CountingLog:
@@ -33,7 +40,7 @@ class CountingLog:
         """See `LogReader`."""
         self.reads["load"] += 1
         await trio.sleep(0.01)
-        return [Stream(row(actor), () if after else ((1, 1, b"{}"),)) for actor in actors if actor in "ab"]
+        return [Stream(row(actor), () if after else ((1, 5, COLLECTED),)) for actor in actors if actor in "ab"]
 
     async def items_by_number(self, actor: str, numbers: Sequence[int]) -> dict[int, ItemRow]:
         """See `LogReader`."""
@@ -173,6 +180,18 @@ async def test_a_line_that_many_ask_for_is_read_once(tmp_path: Path, autojump_cl
                 nursery.start_soon(ask)
         assert len(told) == 30
         assert sum(here.blobs.sizes) <= 2 * 10
+
+
+async def test_what_callers_said_of_lines_is_read_together(tmp_path: Path, autojump_clock: Clock) -> None:
+    async with around(tmp_path) as here:
+        questions = [(actor, number) for actor in "abc" for number in range(101)]
+        origins = await here.all(here.looking.origin, questions)
+        for actor in "ab":
+            assert origins[actor, 3] == Origin(created_at=5, key="k", tags={"team": "a"})
+            assert origins[actor, 99] == Origin(created_at=5)
+            assert origins[actor, 100] is NotFound
+        assert {origins["c", number] for number in range(101)} == {NotFound}
+        assert here.log.reads["load"] <= 12, "a few for each batch, however many ask"
 
 
 async def test_after_the_end_it_is_looked_alone(tmp_path: Path, autojump_clock: Clock) -> None:

@@ -168,3 +168,22 @@ async def test_a_line_expires_alone(autojump_clock: Clock, deadline_s: float, se
         (batch,) = [each for each in simulated.account.purchases() if each.kind == "batch"]
         assert batch.units == 1 + sent
         (await service.log.verify()).raise_if_bad()
+
+
+# ---------------------------------------------------------------- known keys
+
+
+@pytest.mark.parametrize("via", ["live", "batch"])
+async def test_a_known_key_gives_a_handle_that_says_what_is_on_record(autojump_clock: Clock, via: Any) -> None:
+    async with simulation(batch_s=HOUR_S) as simulated, simulated.open(config=CONFIG) as service:
+        how: dict[str, Any] = {"provider": "openai", "via": via, "key": "k"}
+        await service.submit(perdure.Prompt("before it", model="m"), provider="openai", via=via)
+        await trio.sleep(5)
+        first = await service.submit(perdure.Prompt("x", model="m"), tags={"team": "a"}, **how)
+        await trio.sleep(5)
+        again = await service.submit(perdure.Prompt("x", model="m"), tags={"team": "b"}, **how)
+        found = await service.find("k")
+        assert found is not None
+        for handle in (again, found, await service.get(first.id)):
+            assert (handle.id, handle.key, handle.tags) == (first.id, "k", {"team": "a"})
+            assert handle.created_at == first.created_at
