@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -28,9 +28,13 @@ class Renders(Protocol):
         """The provider's request for a neutral prompt. Raises `Unsupported`."""
         ...
 
+    def model_of(self, endpoint: str, body: Mapping[str, object]) -> str:
+        """The model that a request asks for, "" when it names none. `body` has at least the `model` of the body."""
+        ...
+
 
 class Encoded(Struct, frozen=True):
-    """A request as its provider wants it: `body` is JSON."""
+    """A request as its provider wants it: `endpoint` is the path that it goes to, `body` is JSON."""
 
     endpoint: str
     model: str
@@ -55,7 +59,8 @@ def encode_request(
     endpoint: str | None,
     line: int | None = None,
 ) -> Encoded:
-    """Renders and encodes one request. `endpoint` is where prompts go, by default the first of `endpoints`.
+    """Renders and encodes one request. `endpoint` is where prompts go, by default the first of `endpoints`, in which
+    `{model}` stands for the name of a model.
 
     `line` is named in errors. Raises `InvalidRequest`, `Unsupported`.
     """
@@ -77,18 +82,28 @@ def encode_request(
         named = _decode(body)
     except msgspec.MsgspecError as error:
         raise InvalidRequest(f"its body is not valid JSON: {error}", line=line, field="body") from error
-    if not isinstance(named.model, str) or not named.model:
-        raise InvalidRequest("its body names no model", line=line, field="body.model")
     if named.stream:
         raise Unsupported("answers are not streamed here: leave out 'stream'", capability="stream")
-    if request.url not in endpoints:
+    if not any(_names(endpoint, request.url) for endpoint in endpoints):
         raise InvalidRequest(
             f"{provider.name} takes no request for {request.url!r} here: one of {', '.join(endpoints)}",
             line=line,
             field="url",
             value=request.url,
         )
-    return Encoded(request.url, named.model, body, request.custom_id)
+    model = provider.model_of(request.url, {"model": named.model})
+    if not model:
+        raise InvalidRequest("its body names no model", line=line, field="body.model")
+    return Encoded(request.url, model, body, request.custom_id)
+
+
+def _names(endpoint: str, url: str) -> bool:
+    """Whether a request's URL is of an endpoint, where `{model}` may stand for a segment or a part of one."""
+    before, hole, after = endpoint.partition("{model}")
+    if not hole:
+        return url == endpoint
+    model = url[len(before) : len(url) - len(after)]
+    return bool(model) and "/" not in model and url == before + model + after
 
 
 def _checked(body: msgspec.Raw) -> bytes:

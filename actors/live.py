@@ -17,14 +17,15 @@ class LiveProvider(Protocol):
 
     name: str
     live_endpoints: Sequence[str]
-    """The endpoints that may be asked; the first is the default for prompts."""
+    """The endpoints that may be asked; the first is the default for prompts. `{model}` in one stands for the name of a
+    model, where that stands in the path; what is asked and recorded is the path with the name in it."""
 
     def render(self, prompt: Prompt, endpoint: str) -> RawRequest:
         """The provider's request for a neutral prompt. Raises `Unsupported` for what it cannot express."""
         ...
 
     def model_of(self, endpoint: str, body: Mapping[str, object]) -> str:
-        """The model that a request asks for, "" when it names none."""
+        """The model that a request asks for, "" when it names none. `body` has at least the `model` of the body."""
         ...
 
     async def ask(self, fetch: Fetch, *, endpoint: str, model: str, body: bytes) -> bytes:
