@@ -59,8 +59,8 @@ lint: $(LINTED)  ## format, rules, types (two checkers), direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p perdure
 	$(BIN)/mypy tests tools $(if $(wildcard benchmarks/*.py),benchmarks)
-	$(BIN)/pyright
 	$(BIN)/python tools/tree.py plain $(PLAIN)
+	cd $(PLAIN) && $(abspath $(BIN))/pyright --pythonpath $(abspath $(BIN))/python
 	cd $(PLAIN) && $(abspath $(BIN))/lint-imports --no-cache
 
 format: $(LINTED)  ## rewrites the files as `make lint` wants them

@@ -59,16 +59,14 @@ class Codec(Generic[E]):
     def decode(self, payload: bytes) -> E:
         """The event of a stored payload, as its newest type. Raises `UndecodableEvent`."""
         try:
-            event = self._decode(payload)
+            event: Any = self._decode(payload)
         except msgspec.MsgspecError as error:
             raise UndecodableEvent(
                 f"an event of kind {self.kind!r} cannot be read: {error}; use a build that knows it", reason=str(error)
             ) from error
         if self._upcasters:
-            upcast = self._upcasters.get(type(event))
-            while upcast is not None:
+            while (upcast := self._upcasters.get(event.__class__)) is not None:
                 event = upcast(event)
-                upcast = self._upcasters.get(type(event))
         decoded: E = event
         return decoded
 

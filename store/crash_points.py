@@ -11,7 +11,7 @@ is refused, so the list cannot go stale.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
@@ -47,7 +47,7 @@ def crash_point(name: str, kind: str = "") -> None:
 
 
 @contextmanager
-def armed(probe: Probe) -> Iterator[None]:
+def armed(probe: Probe) -> Generator[None]:
     """Hands every crash point below this context to `probe`."""
     token = _probe.set(probe)
     try:

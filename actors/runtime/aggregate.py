@@ -85,7 +85,7 @@ class Aggregate:
         be read."""
         try:
             snapshot = decode_snapshot(payload)
-            state = msgspec.json.decode(snapshot.state, type=type(self.state))
+            state: Any = msgspec.json.decode(snapshot.state, type=self.state.__class__)
         except msgspec.MsgspecError:
             return False
         self.state = state
