@@ -5,8 +5,8 @@ own. `faults` has what can be told to go wrong; the same as JSON, and all routes
 
 Files: `simulator` (put together), `gate` (notes requests, carries out faults), `control` (the `/_sim` routes),
 `faults`, `rates`, `routes` (patterns), `holds`, `traffic`, `account`, `storage`, `clock`, `ids`, `world`; `provider`
-says what each provider brings, `filestore`, `multipart`, `bodies`, `keys` and `speech` are what they share; `openai/`
-and `anthropic/` are wires.
+says what each provider brings, `filestore`, `multipart`, `download`, `bodies`, `keys` and `speech` are what they share;
+`openai/`, `anthropic/`, `google/` and `xai/` are wires.
 """
 
 from perdure.adapters.simulator.account import Account as Account
