@@ -113,12 +113,12 @@ class PooledTransport(http.AsyncBaseTransport):
                 await self._became_idle.wait()
                 continue
             await trio.sleep_until(oldest + self._idle_expiry_s)
-            await self._close_idle(since=trio.current_time() - self._idle_expiry_s)
+            await self._close_idle(at=trio.current_time())
 
     async def aclose(self) -> None:
         """Closes all idle connections; those in use are closed when their answers end."""
         self._closed = True
-        await self._close_idle(since=float("inf"))
+        await self._close_idle(at=float("inf"))
 
     async def put_back(self, origin: Origin, connection: Connection) -> None:
         """Takes a connection whose exchange is over: it idles, or is closed where it cannot be used again."""
@@ -166,9 +166,11 @@ class PooledTransport(http.AsyncBaseTransport):
             self._ssl_context = http.create_ssl_context()
         return self._ssl_context
 
-    async def _close_idle(self, since: float) -> None:
+    async def _close_idle(self, at: float) -> None:
+        # The sum is the one that the timer waited for: rounded in another way it may be later than now, for ever so
+        # little, and a timer that has come finds nothing to do and comes again at once.
         for origin, stack in list(self._idle.items()):
-            while stack and stack[0].idle_since <= since:
+            while stack and stack[0].idle_since + self._idle_expiry_s <= at:
                 await stack.popleft().close()
             if not stack and self._idle.get(origin) is stack:
                 del self._idle[origin]

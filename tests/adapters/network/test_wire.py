@@ -130,6 +130,18 @@ async def test_idle_connections_expire(autojump_clock: MockClock, nursery: trio.
     assert (pool_of(rig.engine).idle_connections, rig.peer.open_connections) == (0, 0)
 
 
+async def test_idle_connections_expire_however_their_times_round(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """A time whose sum with the expiry is rounded down does not set the timer off again and again."""
+    rig = await memory_rig(nursery, [Reply()])
+    expiry_s = 30.0
+    await trio.sleep(next(at for n in range(1, 1_000) if (at := n / 7) + expiry_s - expiry_s < at))
+    await rig.engine.bind(LANE)(GET)
+    await trio.sleep(expiry_s + 1)
+    assert (pool_of(rig.engine).idle_connections, rig.peer.open_connections) == (0, 0)
+
+
 async def test_engine_closes_its_connections_when_it_ends(nursery: trio.Nursery) -> None:
     """When the task that runs the engine is cancelled, no idle connection is left open."""
     with trio.fail_after(10):
