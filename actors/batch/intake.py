@@ -120,7 +120,8 @@ class Intake:
         limits = self._limits or self._begin(one)
         if one.endpoint != self.endpoint:
             raise InvalidRequest(
-                f"its endpoint is {one.endpoint!r}, the batch is for {self.endpoint!r}: use one batch for each",
+                f"its endpoint is {one.endpoint!r}, the batch is for {self.endpoint!r}: "
+                "use one batch for each endpoint",
                 line=line,
                 field="url",
                 value=one.endpoint,
