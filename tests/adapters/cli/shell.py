@@ -21,6 +21,7 @@ import trio
 
 import perdure
 from perdure.adapters.cli import main
+from perdure.adapters.testing.aim import KEY_VARIABLES, environment
 from tests.secrets import assert_no_key, unique_key
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -49,7 +50,7 @@ class Shell:
         self.url = url
 
     def environment(self, **changes: str) -> Mapping[str, str]:
-        """What commands get: nothing of perdure's from outside, and the secret."""
+        """What commands get: nothing of perdure's from outside, every provider at the simulator, and the secret."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PERDURE_", "OPENAI_"))}
         for name in ("NO_COLOR", "FORCE_COLOR"):
             kept.pop(name, None)
@@ -57,8 +58,8 @@ class Shell:
             **kept,
             "PYTHONPATH": str(ROOT),
             "XDG_CONFIG_HOME": str(self.folder / "user"),
-            "OPENAI_API_KEY": SECRET,
-            "PERDURE_OPENAI_BASE_URL": f"{self.url}/openai/v1",
+            **environment(self.url),
+            **dict.fromkeys(KEY_VARIABLES.values(), SECRET),
             "TERM": "xterm",
             **changes,
         }

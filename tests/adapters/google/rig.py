@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Final
@@ -58,7 +58,7 @@ class Given(Struct):
     mime_type: str = "application/pdf"
     session: str = ""
     breaks_at: int = -1
-    kept: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list[str])
 
     def upload(self) -> Upload:
         """As the port takes it."""
@@ -90,7 +90,7 @@ class Killed(Exception):
 
 
 @asynccontextmanager
-async def rig(*, key: str | None = None) -> AsyncIterator[Rig]:
+async def rig(*, key: str | None = None) -> AsyncGenerator[Rig]:
     """A rig; the test ends after a minute in any case."""
     with (
         trio.fail_after(60),

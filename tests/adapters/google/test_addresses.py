@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from random import Random
@@ -23,7 +23,7 @@ FILE = b'{"file":{"name":"files/a","sizeBytes":"3","state":"ACTIVE"}}'
 
 
 @asynccontextmanager
-async def served(peer: Peer, host: str = "127.0.0.1") -> AsyncIterator[str]:
+async def served(peer: Peer, host: str = "127.0.0.1") -> AsyncGenerator[str]:
     """A peer on a port of its own, by its base URL."""
     async with trio.open_nursery() as nursery:
         serving = partial(trio.serve_tcp, peer.serve, 0, host=host)
@@ -33,7 +33,7 @@ async def served(peer: Peer, host: str = "127.0.0.1") -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def fetching(base_url: str) -> AsyncIterator[Fetch]:
+async def fetching(base_url: str) -> AsyncGenerator[Fetch]:
     """A way to the provider at `base_url`, with a key."""
     endpoint = Endpoint(base_url=base_url, headers=authorize(unique_key()))
     async with trio.open_nursery() as nursery:
