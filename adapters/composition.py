@@ -30,7 +30,7 @@ from perdure.actors.request.effects import Requests
 from perdure.actors.runtime.aggregate import KindFold
 from perdure.actors.runtime.runtime import Runtime, RuntimeLimits
 from perdure.actors.service import Common, Reader, Service, ServiceDefaults
-from perdure.adapters import google, openai, xai
+from perdure.adapters import anthropic, openai, xai
 from perdure.adapters.config import Config, Env, ProviderConfig
 from perdure.adapters.network import (
     DEFAULT_QUEUES,
@@ -105,14 +105,14 @@ def file_providers() -> Mapping[str, FileProvider]:
 
 def live_providers() -> Mapping[str, LiveProvider]:
     """The providers that perdure asks single requests, by name."""
-    return {openai.NAME: openai.OpenAILive(), google.NAME: google.GoogleLive(), xai.NAME: xai.XaiLive()}
+    return {openai.NAME: openai.OpenAILive(), anthropic.NAME: anthropic.AnthropicLive(), xai.NAME: xai.XaiLive()}
 
 
 def remote_files() -> Mapping[str, RemoteFiles]:
     """The providers whose file stores perdure speaks, by name."""
     return {
         openai.NAME: openai.OpenAIRemoteFiles(),
-        google.NAME: google.GoogleFiles(),
+        anthropic.NAME: anthropic.AnthropicFiles(),
         xai.NAME: xai.XaiRemoteFiles(),
     }
 
@@ -128,7 +128,7 @@ class Account(Struct, frozen=True):
 
 ACCOUNTS: Final[Mapping[str, Account]] = {
     openai.NAME: Account(openai.BASE_URL, (openai.KEY_VARIABLE,), openai.authorize),
-    google.NAME: Account(google.BASE_URL, google.KEY_VARIABLES, google.authorize),
+    anthropic.NAME: Account(anthropic.BASE_URL, (anthropic.KEY_VARIABLE,), anthropic.authorize),
     xai.NAME: Account(xai.BASE_URL, (xai.KEY_VARIABLE,), xai.authorize),
 }
 """How each provider is reached, by name."""

@@ -7,15 +7,19 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from perdure.adapters import google, openai, xai
+from perdure.adapters import anthropic, openai, xai
 from perdure.adapters.composition import ACCOUNTS
 from perdure.adapters.config import Config, ProviderConfig, Secret
-from perdure.adapters.simulator import GOOGLE_PREFIX, OPENAI_PREFIX, XAI_PREFIX
+from perdure.adapters.simulator import ANTHROPIC_PREFIX, OPENAI_PREFIX, XAI_PREFIX
 
 SIMULATED_KEY: Final = "any-key-will-do"
 """The secret where a test names none: the simulator takes every key but `bad-key`."""
 
-PREFIXES: Final[Mapping[str, str]] = {openai.NAME: OPENAI_PREFIX, google.NAME: GOOGLE_PREFIX, xai.NAME: XAI_PREFIX}
+PREFIXES: Final[Mapping[str, str]] = {
+    openai.NAME: OPENAI_PREFIX,
+    anthropic.NAME: ANTHROPIC_PREFIX,
+    xai.NAME: XAI_PREFIX,
+}
 """Where each provider is, below a simulator's address."""
 
 KEY_VARIABLES: Final[Mapping[str, str]] = {name: ACCOUNTS[name].key_variables[0] for name in PREFIXES}
