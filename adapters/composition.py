@@ -30,7 +30,7 @@ from perdure.actors.request.effects import Requests
 from perdure.actors.runtime.aggregate import KindFold
 from perdure.actors.runtime.runtime import Runtime, RuntimeLimits
 from perdure.actors.service import Common, Reader, Service, ServiceDefaults
-from perdure.adapters import anthropic, openai, xai
+from perdure.adapters import anthropic, google, openai, xai
 from perdure.adapters.config import Config, Env, ProviderConfig
 from perdure.adapters.network import (
     DEFAULT_QUEUES,
@@ -105,7 +105,12 @@ def file_providers() -> Mapping[str, FileProvider]:
 
 def live_providers() -> Mapping[str, LiveProvider]:
     """The providers that perdure asks single requests, by name."""
-    return {openai.NAME: openai.OpenAILive(), anthropic.NAME: anthropic.AnthropicLive(), xai.NAME: xai.XaiLive()}
+    return {
+        openai.NAME: openai.OpenAILive(),
+        anthropic.NAME: anthropic.AnthropicLive(),
+        google.NAME: google.GoogleLive(),
+        xai.NAME: xai.XaiLive(),
+    }
 
 
 def remote_files() -> Mapping[str, RemoteFiles]:
@@ -113,6 +118,7 @@ def remote_files() -> Mapping[str, RemoteFiles]:
     return {
         openai.NAME: openai.OpenAIRemoteFiles(),
         anthropic.NAME: anthropic.AnthropicFiles(),
+        google.NAME: google.GoogleFiles(),
         xai.NAME: xai.XaiRemoteFiles(),
     }
 
@@ -129,6 +135,7 @@ class Account(Struct, frozen=True):
 ACCOUNTS: Final[Mapping[str, Account]] = {
     openai.NAME: Account(openai.BASE_URL, (openai.KEY_VARIABLE,), openai.authorize),
     anthropic.NAME: Account(anthropic.BASE_URL, (anthropic.KEY_VARIABLE,), anthropic.authorize),
+    google.NAME: Account(google.BASE_URL, google.KEY_VARIABLES, google.authorize),
     xai.NAME: Account(xai.BASE_URL, (xai.KEY_VARIABLE,), xai.authorize),
 }
 """How each provider is reached, by name."""

@@ -7,10 +7,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from perdure.adapters import anthropic, openai, xai
+from perdure.adapters import anthropic, google, openai, xai
 from perdure.adapters.composition import ACCOUNTS
 from perdure.adapters.config import Config, ProviderConfig, Secret
-from perdure.adapters.simulator import ANTHROPIC_PREFIX, OPENAI_PREFIX, XAI_PREFIX
+from perdure.adapters.simulator import ANTHROPIC_PREFIX, GOOGLE_PREFIX, OPENAI_PREFIX, XAI_PREFIX
 
 SIMULATED_KEY: Final = "any-key-will-do"
 """The secret where a test names none: the simulator takes every key but `bad-key`."""
@@ -18,6 +18,7 @@ SIMULATED_KEY: Final = "any-key-will-do"
 PREFIXES: Final[Mapping[str, str]] = {
     openai.NAME: OPENAI_PREFIX,
     anthropic.NAME: ANTHROPIC_PREFIX,
+    google.NAME: GOOGLE_PREFIX,
     xai.NAME: XAI_PREFIX,
 }
 """Where each provider is, below a simulator's address."""
