@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 
 import click
@@ -13,7 +12,7 @@ from perdure.adapters.cli.exit_codes import ExitCode
 from perdure.adapters.cli.options import db_option, lock_option
 from perdure.adapters.cli.output import Column, show
 from perdure.adapters.cli.running import run
-from perdure.adapters.cli.terminal import Terminal, is_terminal
+from perdure.adapters.cli.terminal import Terminal
 
 
 @command("doctor", results=True)
@@ -40,7 +39,7 @@ def doctor(
     """
     if repair or adopt:
         if not (yes or dry_run):
-            _ask("Give this log a new id?" if adopt else "Write the rows of this log anew?")
+            terminal.ask("Give this log a new id?" if adopt else "Write the rows of this log anew?")
         return run(terminal, partial(_mend, terminal, db, adopt, dry_run, wait_for_lock_s))
     return run(terminal, partial(_examine, terminal, db))
 
@@ -72,9 +71,3 @@ async def _mend(terminal: Terminal, db: str, adopt: bool, dry_run: bool, wait_fo
             "cancel those that should not ('perdure ops cancel ID')"
         )
     return ExitCode.DONE
-
-
-def _ask(question: str) -> None:
-    if not is_terminal(sys.stdin):
-        raise click.UsageError(f"{question} There is nobody to ask here: say --yes")
-    click.confirm(question, abort=True, err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -16,7 +15,7 @@ from perdure.adapters.cli.exit_codes import ExitCode
 from perdure.adapters.cli.options import Duration, Tag, db_option, lock_option
 from perdure.adapters.cli.output import Column, show, show_one
 from perdure.adapters.cli.running import run
-from perdure.adapters.cli.terminal import Terminal, is_terminal
+from perdure.adapters.cli.terminal import Terminal
 from perdure.events.errors import LogLocked, Timeout
 
 if TYPE_CHECKING:
@@ -255,7 +254,7 @@ async def _act(
         show_one(terminal, row, [Column(field) for field in row])
         return ExitCode.DONE
     if not yes:
-        _ask(f"{verb} {view.id}, which is {view.status}?")
+        terminal.ask(f"{verb} {view.id}, which is {view.status}?")
     async with perdure.open(db, wait_for_lock_s=wait_for_lock_s) as service:
         handle: Handle[Any] = await service.get(view.id)
         if verb == "cancel":
@@ -267,12 +266,6 @@ async def _act(
         row = {"answer": said, **_row_of(handle)}
     show_one(terminal, row, [Column(field) for field in row])
     return ExitCode.FAILED if said == "too_late" else ExitCode.DONE
-
-
-def _ask(question: str) -> None:
-    if not is_terminal(sys.stdin):
-        raise click.UsageError(f"{question} There is nobody to ask here: say --yes")
-    click.confirm(question, abort=True, err=True)
 
 
 def _row_of(view: Any) -> Mapping[str, Any]:

@@ -75,6 +75,12 @@ class Terminal:
         """Tells a person what went wrong, on standard error, always."""
         click.echo(click.style("Error: ", fg="red", bold=True) + text, err=True, color=self.colored(sys.stderr))
 
+    def ask(self, question: str) -> None:
+        """Returns when a person says yes. Raises `Abort` for no, `UsageError` where nobody can be asked."""
+        if not is_terminal(sys.stdin):
+            raise click.UsageError(f"{question} There is nobody to ask here: say --yes")
+        click.confirm(question, abort=True, err=True)
+
     def print(self, text: str = "", *, newline: bool = True) -> None:
         """Writes a result to standard output."""
         click.echo(text, nl=newline, color=self.colored(sys.stdout))
