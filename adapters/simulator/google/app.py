@@ -30,7 +30,13 @@ class GoogleApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request. Raises nothing that is the client's fault."""
         request = Request(scope, receive)
-        answering = False
+        answering = read = False
+
+        async def receive_noted() -> Message:
+            nonlocal read
+            message = await receive()
+            read = not message.get("more_body")
+            return message
 
         async def send_noted(message: Message) -> None:
             nonlocal answering
@@ -39,12 +45,14 @@ class GoogleApp:
 
         try:
             check_key(request)
-            await self._router(scope, receive, send_noted)
+            await self._router(scope, receive_noted, send_noted)
         except ClientDisconnect:
             return
         except (ApiError, HTTPException) as error:
             if answering:
                 raise
+            while not read:  # a refusal that goes out while a chunk still comes in is lost with the connection
+                await receive_noted()
             told = error if isinstance(error, ApiError) else _explain(request, error)
             await error_response(told)(scope, receive, send)
 

@@ -76,6 +76,7 @@ async def test_a_fault_without_a_count_strikes_until_it_is_cleared() -> None:
         assert (await b.call("GET", "/models")).status_code == 200
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # httpx leaves its body unclosed
 async def test_a_request_is_cut_in_the_middle_of_its_body_and_what_came_is_told() -> None:
     async with bench() as b:
         await b.arm("cut_request", route=CALL, after_bytes=100_000)
