@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from perdure.events.durations import parse_duration
+from perdure.events.errors import InvalidRequest
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 DEFAULT_DB = "./perdure.db"
-
-_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h|d|)")
 
 
 class Duration(click.ParamType[float]):
@@ -24,12 +23,14 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds."""
-        if isinstance(value, (int, float)):
-            return float(value)
-        match = _DURATION.fullmatch(str(value).strip())
-        if match is None:
-            self.fail(f"{value!r} is no length of time: give seconds, or a number with ms, s, m, h or d", param, ctx)
-        return float(match[1]) * _UNITS[match[2]]
+        try:
+            return parse_duration(value)
+        except InvalidRequest:
+            self.fail(
+                f"{value!r} is no length of time: give seconds, or a number with ms, s, m, h or d, up to 366d",
+                param,
+                ctx,
+            )
 
 
 class Tag(click.ParamType[tuple[str, str]]):
