@@ -9,6 +9,7 @@ import trio
 from perdure.actors.batch.ports import BatchProvider
 from perdure.actors.live import LiveProvider
 from perdure.actors.looking import Looking
+from perdure.actors.remote_files import RemoteFiles
 from perdure.actors.runtime.aggregate import KindFold
 from perdure.actors.runtime.runtime import Runtime
 from perdure.actors.runtime.slot import Told
@@ -57,6 +58,7 @@ class Acting:
         providers: Mapping[str, BatchProvider],
         live: Mapping[str, LiveProvider],
         runtime: Runtime,
+        remote_files: Mapping[str, RemoteFiles] | None = None,
     ) -> None:
         self.log = log
         self.blobs = blobs
@@ -64,6 +66,7 @@ class Acting:
         self.providers = providers
         self.live = live
         self.runtime = runtime
+        self.remote_files: Mapping[str, RemoteFiles] = remote_files or {}
         self.looking = Looking(log, blobs)
 
     def signal(self, actor: str, item: int | None = None) -> trio.Event:

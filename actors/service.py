@@ -7,7 +7,7 @@ process.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import trio
 from msgspec import Struct
@@ -21,6 +21,10 @@ from perdure.actors.batch.strategy import BatchStrategy, Requestors
 from perdure.actors.batch.views import BatchHandle, BatchView
 from perdure.actors.batch.windows import Windows
 from perdure.actors.event_log import EventLog
+from perdure.actors.file.files import Files, Sources
+from perdure.actors.file.state import KIND as FILE
+from perdure.actors.file.state import Copy
+from perdure.actors.file.views import CopyHandle, CopyView, FileHandle, FileView, look_at_copy
 from perdure.actors.looking import Origin
 from perdure.actors.provider_file.state import KIND as PROVIDER_FILE
 from perdure.actors.provider_file.views import ProviderFileHandle, ProviderFileView
@@ -33,12 +37,19 @@ from perdure.events.ids import IdSource
 from perdure.events.purchase import OnUncertain
 from perdure.events.requests import Answer, Prompt, RawRequest
 from perdure.events.texts import check_text
+from perdure.store.disk import ThreadDisk
 from perdure.store.records import ActorRow
 from perdure.store.sqlite.reader import SqliteReader
 
-VIEWS: Mapping[str, type[View[Any]]] = {BATCH: BatchView, PROVIDER_FILE: ProviderFileView, REQUEST: RequestView}
+VIEWS: Mapping[str, type[View[Any]]] = {
+    BATCH: BatchView,
+    FILE: FileView,
+    PROVIDER_FILE: ProviderFileView,
+    REQUEST: RequestView,
+}
 HANDLES: Mapping[str, type[Handle[Any]]] = {
     BATCH: BatchHandle,
+    FILE: FileHandle,
     PROVIDER_FILE: ProviderFileHandle,
     REQUEST: RequestHandle,
 }
@@ -53,16 +64,12 @@ class Reader:
 
     async def get(self, id: str) -> View[Any]:
         """The operation with this id. Raises `NotFound`."""
-        row, line = await _by_id(self._backing, id)
-        return VIEWS[row.kind](self._backing, row) if line is None else LineView(self._backing, row, *line)
+        return _view(self._backing, *await _by_id(self._backing, id))
 
     async def find(self, key: str, *, kind: str | None = None, tenant: str | None = None) -> View[Any] | None:
         """The operation that was given `key`, or None."""
         found = await _by_key(self._backing, key, kind, tenant or "")
-        if found is None:
-            return None
-        row, line = found
-        return VIEWS[row.kind](self._backing, row) if line is None else LineView(self._backing, row, *line)
+        return None if found is None else _view(self._backing, *found)
 
     def list(
         self,
@@ -77,6 +84,10 @@ class Reader:
         return _listed(self._backing.log, kind=kind, status=status, provider=provider, tenant=tenant, tag=tag)
 
 
+SOURCE_THREADS: Final = 8
+"""How many sources are read from disk at a time: they may be slow, and have nothing to do with the log's disk."""
+
+
 class ServiceDefaults(Struct, frozen=True, kw_only=True):
     """What operations are submitted with unless the call says otherwise."""
 
@@ -87,8 +98,11 @@ class ServiceDefaults(Struct, frozen=True, kw_only=True):
 class Common:
     """What all services over one log share, however many act as somebody else. `run` is its task."""
 
-    def __init__(self, acting: Acting, *, ids: IdSource, defaults: ServiceDefaults) -> None:
+    def __init__(
+        self, acting: Acting, *, ids: IdSource, defaults: ServiceDefaults, sources: Sources | None = None
+    ) -> None:
         self.acting = acting
+        self.sources = sources or Sources(ThreadDisk(SOURCE_THREADS))
         self.ids = ids
         self.defaults = defaults
         self.requestors = Requestors()
@@ -134,6 +148,7 @@ class Service:
             tags=self._who.tags,
             handle=lambda row: BatchHandle(acting, row),
         )
+        self.files = Files(acting, ids=common.ids, sources=common.sources, who=self._who)
 
     async def submit(
         self,
@@ -182,16 +197,12 @@ class Service:
 
     async def get(self, id: str) -> Handle[Any]:
         """The operation with this id. Raises `NotFound`."""
-        row, line = await _by_id(self._acting, id)
-        return HANDLES[row.kind](self._acting, row) if line is None else LineHandle(self._acting, row, *line)
+        return _handle(self._acting, *await _by_id(self._acting, id))
 
     async def find(self, key: str, *, kind: str | None = None, tenant: str | None = None) -> Handle[Any] | None:
         """The operation that was given `key`, or None."""
         found = await _by_key(self._acting, key, kind, self._who.tenant if tenant is None else tenant)
-        if found is None:
-            return None
-        row, line = found
-        return HANDLES[row.kind](self._acting, row) if line is None else LineHandle(self._acting, row, *line)
+        return None if found is None else _handle(self._acting, *found)
 
     def list(
         self,
@@ -206,19 +217,25 @@ class Service:
         return _listed(self._acting.log, kind=kind, status=status, provider=provider, tenant=tenant, tag=tag)
 
     def acting_as(
-        self, *, tenant: str | None = None, principal: str | None = None, tags: Mapping[str, str] | None = None
+        self,
+        *,
+        tenant: str | None = None,
+        principal: str | None = None,
+        subject: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Service:
         """The same service, with these stamped on every command that is given through what it returns.
 
-        Raises `InvalidRequest` for what is no text.
+        `subject` is the person whom files are about. Raises `InvalidRequest` for what is no text.
         """
-        for field, text in (("tenant", tenant), ("principal", principal)):
+        for field, text in (("tenant", tenant), ("principal", principal), ("subject", subject)):
             if text is not None:
                 check_text(text, field, longest=LONGEST_NAME, shortest=0)
         check_tags(tags or {})
         who = Who(
             tenant=self._who.tenant if tenant is None else tenant,
             principal=self._who.principal if principal is None else principal,
+            subject=self._who.subject if subject is None else subject,
             tags={**self._who.tags, **(tags or {})},
         )
         return Service(self._common, who)
@@ -237,21 +254,37 @@ class Service:
         await self.runtime.drain(grace_s=grace_s, purchase_grace_s=purchase_grace_s)
 
 
-async def _by_id(backing: Backing, id: str) -> tuple[ActorRow, tuple[int, Origin] | None]:
-    """The row of an operation, or of the batch that it is a line of, and then which. Raises `NotFound`."""
+Part: TypeAlias = tuple[int, Origin] | Copy
+"""What is no actor and has a handle of its own: a line of a batch, a copy of a file."""
+
+
+def _view(backing: Watching, row: ActorRow, part: Part | None) -> View[Any]:
+    if part is None:
+        return VIEWS[row.kind](backing, row)
+    return CopyView(backing, row, part) if isinstance(part, Copy) else LineView(backing, row, *part)
+
+
+def _handle(acting: Acting, row: ActorRow, part: Part | None) -> Handle[Any]:
+    if part is None:
+        return HANDLES[row.kind](acting, row)
+    return CopyHandle(acting, row, part) if isinstance(part, Copy) else LineHandle(acting, row, *part)
+
+
+async def _by_id(backing: Backing, id: str) -> tuple[ActorRow, Part | None]:
+    """The row of an operation, or of the actor that it is a part of, and then which part. Raises `NotFound`."""
     row = await backing.log.row(id)
     if row is not None:
         return row, None
-    line = split_line_id(id)
-    row = None if line is None else await backing.log.row(line[0])
-    if row is None or line is None or row.kind != BATCH:
-        raise NotFound(f"there is no operation {id[:80]!r}: `list` shows what there is", id=id)
-    return row, (line[1], await backing.looking.origin(*line))
+    part = split_line_id(id)
+    row = None if part is None else await backing.log.row(part[0])
+    if row is not None and part is not None and row.kind == BATCH:
+        return row, (part[1], await backing.looking.origin(*part))
+    if row is not None and part is not None and row.kind == FILE:
+        return await look_at_copy(backing, *part)
+    raise NotFound(f"there is no operation {id[:80]!r}: `list` shows what there is", id=id)
 
 
-async def _by_key(
-    backing: Backing, key: str, kind: str | None, tenant: str
-) -> tuple[ActorRow, tuple[int, Origin] | None] | None:
+async def _by_key(backing: Backing, key: str, kind: str | None, tenant: str) -> tuple[ActorRow, Part | None] | None:
     """As `_by_id`, for the operation that was given `key`; None when there is none of this kind."""
     holder = await backing.log.find_key(tenant, key)
     row = None if holder is None else await backing.log.row(holder.actor)

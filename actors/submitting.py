@@ -47,10 +47,11 @@ Via = Literal["live", "batch", "auto"]
 
 
 class Who(Struct, frozen=True):
-    """On whose behalf commands are given."""
+    """On whose behalf commands are given. `subject`: the person whom files are about, for erasing them one day."""
 
     tenant: str = ""
     principal: str = ""
+    subject: str = ""
     tags: Mapping[str, str] = {}
 
 

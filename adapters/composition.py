@@ -21,6 +21,8 @@ from perdure.actors.batch.batches import BatchDefaults
 from perdure.actors.batch.effects import Batches
 from perdure.actors.batch.ports import BatchProvider, FileProvider
 from perdure.actors.fetch import CredentialMissing
+from perdure.actors.file.effects import Files
+from perdure.actors.file.files import Sources
 from perdure.actors.kind import Kind
 from perdure.actors.lane import Lane
 from perdure.actors.live import LiveProvider
@@ -29,7 +31,7 @@ from perdure.actors.remote_files import RemoteFiles
 from perdure.actors.request.effects import Requests
 from perdure.actors.runtime.aggregate import KindFold
 from perdure.actors.runtime.runtime import Runtime, RuntimeLimits
-from perdure.actors.service import Common, Reader, Service, ServiceDefaults
+from perdure.actors.service import SOURCE_THREADS, Common, Reader, Service, ServiceDefaults
 from perdure.adapters import anthropic, google, openai, xai
 from perdure.adapters.config import Config, Env, ProviderConfig
 from perdure.adapters.network import (
@@ -42,6 +44,7 @@ from perdure.adapters.network import (
     QueueSettings,
 )
 from perdure.adapters.network.config import default_queue
+from perdure.adapters.urls import PublicUrls, parse_networks
 from perdure.events.errors import InvalidRequest, PerdureError, UnknownProvider
 from perdure.events.ids import IdSource, new_id, now_us
 from perdure.store.blobs import BlobReader, BlobStore
@@ -180,6 +183,7 @@ def kinds_over(log_id: str, network: Engine, blobs: BlobStore) -> list[Kind[Any,
     """All kinds of actor, wired to a log's blobs and to the network."""
     return [
         Batches(log_id=log_id, providers=providers(), live=live_providers(), network=network, blobs=blobs),
+        Files(log_id=log_id, providers=remote_files(), network=network, blobs=blobs),
         ProviderFiles(log_id=log_id, providers=file_providers(), network=network, blobs=blobs),
         Requests(log_id=log_id, providers=live_providers(), network=network, blobs=blobs),
     ]
@@ -187,7 +191,12 @@ def kinds_over(log_id: str, network: Engine, blobs: BlobStore) -> list[Kind[Any,
 
 def folds() -> list[KindFold]:
     """All kinds as replay and verification see them: folding needs neither a network nor blobs."""
-    return [KindFold(Batches.unwired()), KindFold(ProviderFiles.unwired()), KindFold(Requests.unwired())]
+    return [
+        KindFold(Batches.unwired()),
+        KindFold(Files.unwired()),
+        KindFold(ProviderFiles.unwired()),
+        KindFold(Requests.unwired()),
+    ]
 
 
 def engine_settings(config: Config) -> EngineSettings:
@@ -256,8 +265,9 @@ async def _opened(
         await nursery.start(runtime.run)
         nursery.start_soon(_sweep_daily, blobs, log)
         defaults = ServiceDefaults(batches=BatchDefaults(polling=config.polling), strategy=config.batching)
-        acting = Acting(log, blobs, folds(), providers(), live_providers(), runtime)
-        common = Common(acting, ids=ids, defaults=defaults)
+        acting = Acting(log, blobs, folds(), providers(), live_providers(), runtime, remote_files())
+        sources = Sources(disk or ThreadDisk(SOURCE_THREADS), _urls(config, surroundings))
+        common = Common(acting, ids=ids, defaults=defaults, sources=sources)
         await nursery.start(common.run)
         service = Service(common)
         try:
@@ -321,6 +331,15 @@ def _room(settings: EngineSettings) -> Callable[[Lane], int]:
         return default_queue(settings.defaults, lane.provider, lane.traffic).concurrency
 
     return room
+
+
+def _urls(config: Config, surroundings: Surroundings) -> PublicUrls | None:
+    """What fetches URLs, None where that is not allowed."""
+    if not config.fetch_urls:
+        return None
+    return PublicUrls(
+        networks=parse_networks(config.fetch_networks, field="fetch_networks"), connect=surroundings.connect
+    )
 
 
 async def _sweep_daily(blobs: BlobStore, log: SqliteLog) -> None:

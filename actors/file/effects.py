@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Final
+
+import trio
 
 from perdure.actors.fetch import Fetch, FetchError, Network, Refused
 from perdure.actors.file import asks
@@ -37,6 +40,10 @@ PROCESSING_PATIENCE_US: Final = 6 * 3_600 * SECOND_US
 
 DELETION_PATIENCE_US: Final = 86_400 * SECOND_US
 """How long deleting at a provider is tried again after errors that may pass."""
+
+LONGEST_LOOK_S: Final = 60.0
+LONGEST_DELETION_S: Final = 900.0
+"""The longest waits between two looks at a file that is processed, and between two tries to delete one."""
 
 _EXTENSION: Final = re.compile(r"\.[A-Za-z0-9]{1,10}")
 
@@ -125,8 +132,13 @@ class Files:
             return None
         filename = planted_name(self._log_id, port.actor, order.ordinal, pure.opened(file.filename))
 
+        streams = AsyncExitStack()
+
         def open_at(offset: int) -> AsyncIterator[bytes]:
-            return self._blobs.chunks(file.blob, offset=offset)
+            # Closed below: an upload that breaks off leaves it where it is.
+            chunks = self._blobs.chunks(file.blob, offset=offset)
+            streams.push_async_callback(chunks.aclose)
+            return chunks
 
         async def keep(session: str) -> None:
             await port.report(KeepSession(order.ordinal, effect.attempt, session))
@@ -146,6 +158,10 @@ class Files:
 
         async def find(fetch: Fetch, since: int) -> Sequence[RemoteFile]:
             found = await remote_files.find(fetch, filename=filename, size_bytes=file.size_bytes, since=since)
+            if not found and order.settle_us:
+                # An upload takes its time: what it left may be much younger than the intent, and not be listed yet.
+                await trio.sleep(order.settle_us / SECOND_US)
+                found = await remote_files.find(fetch, filename=filename, size_bytes=file.size_bytes, since=since)
             # The first one is adopted, the others are deleted there: one that works before one that does not.
             return sorted(found, key=lambda remote: remote.readiness == "failed")
 
@@ -164,15 +180,16 @@ class Files:
             )
 
         try:
-            return await perform_purchase(
-                effect,
-                port,
-                self._network,
-                identity=f"{self._log_id}-{port.actor}-{order.ordinal}",
-                create=create,
-                find=find,
-                bought=bought,
-            )
+            async with streams:
+                return await perform_purchase(
+                    effect,
+                    port,
+                    self._network,
+                    identity=f"{self._log_id}-{port.actor}-{order.ordinal}",
+                    create=create,
+                    find=find,
+                    bought=bought,
+                )
         except BlobLost as lost:
             await port.report(FailCopy(order.ordinal, "blob_lost", str(lost)))
             return None
@@ -190,20 +207,20 @@ class Files:
         except FetchError as error:
             retry_after_s = error.retry_after_s or 0.0
         else:
-            if remote is None:
+            if remote is None and waited_us > effect.order.settle_us:
                 await port.report(FailCopy(ordinal, "gone", f"{effect.order.provider} has it no more"))
                 return None
-            if remote.readiness == "ready":
+            if remote is not None and remote.readiness == "ready":
                 await port.report(NoteCopyReady(ordinal, remote.reference, remote.expires_at or 0))
                 return None
-            if remote.readiness == "failed":
+            if remote is not None and remote.readiness == "failed":
                 await port.report(FailCopy(ordinal, "processing_failed", _failure(remote)))
                 return None
         if waited_us > PROCESSING_PATIENCE_US:
             message = f"{effect.order.provider} has not made it ready within {waited_us // SECOND_US} s"
             await port.report(FailCopy(ordinal, "processing_timeout", message))
             return None
-        return _growing(waited_us, retry_after_s)
+        return _growing(waited_us, retry_after_s, LONGEST_LOOK_S)
 
     async def _delete(self, effect: Delete, port: Port) -> Again | None:
         deletion = effect.deletion
@@ -217,7 +234,7 @@ class Files:
             waited_us = port.now() - deletion.since
             kind = error.kind if isinstance(error, Refused) else "not_sent"
             if kind in (PASSING | BLOCKING) and waited_us <= DELETION_PATIENCE_US:
-                return _growing(waited_us, error.retry_after_s or 0.0)
+                return _growing(waited_us, error.retry_after_s or 0.0, LONGEST_DELETION_S)
             await port.report(LeaveCopy(provider, credential, remote_id, error.provider_code or kind, str(error)))
         else:
             await port.report(NoteCopyDeleted(provider, credential, remote_id))
@@ -228,9 +245,9 @@ _PROVIDER_MISSING: Final = Again(BLOCKED_RETRY_US / SECOND_US)
 """The provider's adapter is not here: another process may have it."""
 
 
-def _growing(waited_us: int, retry_after_s: float) -> Again:
-    """Asks again after a quarter of the time that has passed, one second to a minute, or when the provider says."""
-    return Again(max(retry_after_s, min(60.0, max(1.0, waited_us / SECOND_US / 4))))
+def _growing(waited_us: int, retry_after_s: float, longest_s: float) -> Again:
+    """Asks again after a quarter of the time that has passed, one second at least, or when the provider says."""
+    return Again(max(retry_after_s, min(longest_s, max(1.0, waited_us / SECOND_US / 4))))
 
 
 def _failure(remote: RemoteFile) -> str:
