@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -299,7 +299,7 @@ async def run(
 
 
 @asynccontextmanager
-async def read(db: str | os.PathLike[str], /) -> AsyncIterator[Reader]:
+async def read(db: str | os.PathLike[str], /) -> AsyncGenerator[Reader]:
     """Opens a log for reading: no lock, beside any number of others, also beside its writer. Starts nothing.
 
     Raises `NotFound`, `LogNewer`, `LogForeign`, `Corrupt`.
