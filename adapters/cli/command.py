@@ -11,6 +11,7 @@ import click
 from perdure.adapters.cli.terminal import COLORS, FORMATS, TIME_STYLES, Terminal
 
 HELP_COLUMNS = 80
+TABLE_OR_LINES = "table on a terminal, jsonl in a pipe"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 CONTEXT: Mapping[str, Any] = {
@@ -29,13 +30,13 @@ def common_parameters() -> list[click.Parameter]:
     ]
 
 
-def result_parameters() -> list[click.Parameter]:
-    """The options of every command that has results to show."""
+def result_parameters(unasked: str) -> list[click.Parameter]:
+    """The options of every command that has results to show; `unasked` says how it writes them by default."""
     return [
         click.Option(
             ["-f", "--format", "format_"],
             type=click.Choice(FORMATS),
-            help="How to write results.  [default: table on a terminal, jsonl in a pipe]",
+            help=f"How to write results.  [default: {unasked}]",
             show_default=False,
         ),
         click.Option(
@@ -50,11 +51,13 @@ def result_parameters() -> list[click.Parameter]:
 class Command(click.Command):
     """A command with the common options. Its callback is handed the `Terminal` first."""
 
-    def __init__(self, *arguments: Any, results: bool = False, **attributes: Any) -> None:
+    def __init__(
+        self, *arguments: Any, results: bool = False, unasked: str = TABLE_OR_LINES, **attributes: Any
+    ) -> None:
         attributes["context_settings"] = {**CONTEXT, **(attributes.get("context_settings") or {})}
         attributes["params"] = [
             *(attributes.get("params") or []),
-            *(result_parameters() if results else []),
+            *(result_parameters(unasked) if results else []),
             *common_parameters(),
         ]
         super().__init__(*arguments, **attributes)
@@ -95,7 +98,7 @@ class Group(click.Group):
 
 
 def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:
-    """A decorator that makes a `Command`; `results=True` adds the options about results."""
+    """A decorator that makes a `Command`; `results=True` adds the options about results, `unasked` their default."""
 
     def decorate(function: Callable[..., Any]) -> Command:
         return click.command(name, cls=Command, **attributes)(function)

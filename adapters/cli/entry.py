@@ -19,6 +19,7 @@ root = Group(
     "perdure",
     verbs={
         "batches": "batches:batches",
+        "files": "files:files",
         "ops": "ops:ops",
         "events": "events:events",
         "simulate": "simulate:simulate",

@@ -24,7 +24,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.DONE: "done",
     ExitCode.FAILED: "the operation failed, or lines of a batch have an error",
     ExitCode.USAGE: "the command, its input or its configuration is wrong; nothing was done",
-    ExitCode.NOT_FOUND: "there is no such operation, log or blob",
+    ExitCode.NOT_FOUND: "there is no such operation, file, log or blob",
     ExitCode.CONFLICT: "another process writes the log, or the key belongs to another request",
     ExitCode.CORRUPT: "the log does not verify, or is none that this build can read",
     ExitCode.UNAVAILABLE: "provider or disk is not available, or a credential is missing or refused",

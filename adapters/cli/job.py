@@ -286,15 +286,18 @@ def blocked(provider: str, why: str) -> ProviderError:
     )
 
 
-def _check_names(options: JobOptions) -> None:
+def check_no_secret(option: str, *names: str) -> None:
     """Names end up in the log: what looks like a secret must not be one, and is not repeated."""
-    named = {"--credential": [options.credential], "--tag": [*options.tags, *options.tags.values()]}
-    for option, texts in named.items():
-        if any(text.startswith(CREDENTIAL_PREFIXES) for text in texts):
-            raise InvalidRequest(
-                f"{option} looks like a credential and is not used: name it, and keep the secret in the environment",
-                field=option,
-            )
+    if any(name.startswith(CREDENTIAL_PREFIXES) for name in names):
+        raise InvalidRequest(
+            f"{option} looks like a credential and is not used: name it, and keep the secret in the environment",
+            field=option,
+        )
+
+
+def _check_names(options: JobOptions) -> None:
+    check_no_secret("--credential", options.credential)
+    check_no_secret("--tag", *options.tags, *options.tags.values())
     if INPUT_TAG in options.tags:
         raise InvalidRequest(f"the tag {INPUT_TAG} is perdure's own: choose another name", field="--tag")
 
