@@ -6,7 +6,7 @@ process.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final, TypeAlias
 
 import trio
@@ -79,7 +79,7 @@ class Reader:
         provider: str | None = None,
         tenant: str | None = None,
         tag: tuple[str, str] | None = None,
-    ) -> AsyncIterator[Summary]:
+    ) -> AsyncGenerator[Summary]:
         """The operations that fit, newest first. Requests that share a batch are listed as that batch."""
         return _listed(self._backing.log, kind=kind, status=status, provider=provider, tenant=tenant, tag=tag)
 
@@ -212,7 +212,7 @@ class Service:
         provider: str | None = None,
         tenant: str | None = None,
         tag: tuple[str, str] | None = None,
-    ) -> AsyncIterator[Summary]:
+    ) -> AsyncGenerator[Summary]:
         """The operations that fit, newest first. Requests that share a batch are listed as that batch."""
         return _listed(self._acting.log, kind=kind, status=status, provider=provider, tenant=tenant, tag=tag)
 
@@ -305,7 +305,7 @@ async def _listed(
     provider: str | None,
     tenant: str | None,
     tag: tuple[str, str] | None,
-) -> AsyncIterator[Summary]:
+) -> AsyncGenerator[Summary]:
     after: str | None = None
     while page := await log.rows(kind=kind, status=status, provider=provider, tenant=tenant, tag=tag, after=after):
         for row in page:

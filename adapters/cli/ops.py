@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -56,8 +57,8 @@ async def _list(terminal: Terminal, db: str, filters: Mapping[str, Any], limit: 
     from perdure.adapters.cli.looking import SUMMARY_COLUMNS, summary_row
 
     rows: list[Mapping[str, Any]] = []
-    async with perdure.read(db) as reader:
-        async for summary in reader.list(**filters):
+    async with perdure.read(db) as reader, aclosing(reader.list(**filters)) as summaries:
+        async for summary in summaries:
             rows.append(summary_row(summary))
             if len(rows) == limit:
                 break

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -13,7 +13,7 @@ from msgspec import Struct
 from perdure.actors.file.state import KIND, FileState, life_at
 from perdure.actors.file.views import info_of, over
 from perdure.actors.service import Reader, Service
-from perdure.actors.views import Summary, View
+from perdure.actors.views import View
 from perdure.adapters.cli.output import Column, Row
 from perdure.events.errors import NotFound
 from perdure.events.files import FileInfo, ProviderCopy
@@ -73,7 +73,7 @@ async def listed(
     reader: Reader, *, status: str, provider: str | None, tag: tuple[str, str] | None
 ) -> AsyncGenerator[StoredFile]:
     """The files whose life is `status`, newest first, that have been wanted at `provider`."""
-    async with aclosing(cast("AsyncGenerator[Summary]", reader.list(kind=KIND, tag=tag))) as summaries:
+    async with aclosing(reader.list(kind=KIND, tag=tag)) as summaries:
         async for summary in summaries:
             if ENDS.get(summary.status, status) != status:
                 continue
