@@ -104,12 +104,15 @@ async def test_a_missing_model_and_a_wrong_path_are_told_apart(autojump_clock: C
             await service.submit(raw, provider="google")
 
 
+FIRST, SECOND = unique_key(), unique_key()
+
+
 @pytest.mark.parametrize(
     ("environ", "used"),
     [
-        ({"GOOGLE_API_KEY": "first", "GEMINI_API_KEY": "second"}, "first"),
-        ({"GEMINI_API_KEY": "second"}, "second"),
-        ({"GOOGLE_API_KEY": "", "GEMINI_API_KEY": "second"}, "second"),
+        ({"GOOGLE_API_KEY": FIRST, "GEMINI_API_KEY": SECOND}, FIRST),
+        ({"GEMINI_API_KEY": SECOND}, SECOND),
+        ({"GOOGLE_API_KEY": "", "GEMINI_API_KEY": SECOND}, SECOND),
     ],
     ids=["both", "one", "an empty one"],
 )
