@@ -18,8 +18,6 @@ from perdure.events.errors import OperationCancelled
 from perdure.events.requests import Answer, Prompt
 from tests.actors.batch.memory import NAME, World
 from tests.actors.batch.rig import serving, verified
-from tests.actors.living import EPOCH_US
-from tests.faults.simulated import seeded_ids
 from tests.faults.sweep import Case
 from tests.faults.sweep import World as Life
 
@@ -81,13 +79,12 @@ class Program(Case):
                     nursery.start_soon(self.ask, world, key, handle)
 
     def serving(self, world: Life) -> AbstractAsyncContextManager[Service]:
-        """The service of one life: its ids are not those of another."""
+        """The service of one life."""
         return serving(
             world.directory / "p.db",
             self.world,
             disk=world.disk,
             strategy=BatchStrategy(window_s=OPEN_S),
-            ids=seeded_ids(world.seed, EPOCH_US),
         )
 
     async def submit(self, service: Service, name: str) -> Handle[Answer]:

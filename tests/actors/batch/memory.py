@@ -7,6 +7,7 @@ virtual clock meets every boundary that a socket has. Time is trio's clock; noth
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -82,6 +83,8 @@ class World:
         self.gates: dict[str, trio.Event] = {}
         """Routes whose calls wait, once they are on the wire, until somebody opens them."""
         self.longest_chunk = 0
+        self.numbers = itertools.count(1)
+        """What ids are made from, over all lives: a process that starts again makes none that was made before."""
         self.alive: Callable[[], None] = lambda: None
         """Called before anything is done: raises when the process that asks has died."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,8 @@ from tests.actors.living import virtual_us
 POLLING = Polling(first_s=10.0, every_s=10.0)
 
 
-def counting_ids() -> Callable[[str], str]:
+def counting_ids(numbers: Iterator[int]) -> Callable[[str], str]:
     """Ids that are the same in every run: from trio's clock and a counter."""
-    numbers = iter(range(1, 1 << 30))
     return lambda prefix: make_id(prefix, virtual_us(), next(numbers))
 
 
@@ -70,7 +69,7 @@ async def serving(
         await nursery.start(runtime.run)
         acting = Acting(log, blobs, folds, {NAME: batches}, {NAME: live}, runtime)
         defaults = ServiceDefaults(batches=BatchDefaults(polling=polling), strategy=strategy or BatchStrategy())
-        common = Common(acting, ids=ids or counting_ids(), defaults=defaults)
+        common = Common(acting, ids=ids or counting_ids(world.numbers), defaults=defaults)
         await nursery.start(common.run)
         yield Service(common)
         await runtime.drain(grace_s=grace_s, purchase_grace_s=grace_s)
