@@ -17,14 +17,14 @@ from perdure.actors.batch.state import BatchState
 from perdure.actors.looking import WAITING, Look, Origin
 from perdure.actors.views import ENDED, Backing, Handle, Teller, View
 from perdure.events.batch import (
-    BatchSubmitted,
+    BatchClosed,
     CancelLines,
     LineAnswered,
     LineFailed,
     LinesAbandoned,
     LinesCollected,
     LineSettled,
-    PartEnded,
+    Part,
     PartSettled,
     ResubmitBatch,
     ResultsTaken,
@@ -43,9 +43,6 @@ KIND: Final = "request"
 
 ENDS: Final = {"batch_cancelled": "cancelled", "batch_expired": "expired", "batch_uncertain": "uncertain"}
 """What the code of an unanswered line says about how it ended; all other codes are failures."""
-
-RESTS: Final = frozenset({"cancelled", "expired", "uncertain", "parked"})
-"""The statuses of a batch in which a line that waits will have no answer unless somebody acts."""
 
 
 def line_id(batch: str, number: int) -> str:
@@ -88,7 +85,7 @@ class LineView(View[Answer]):
     async def events(self, *, after: int = 0, follow: bool = True) -> AsyncGenerator[RecordedEvent]:
         """The history of its batch as far as it concerns this line, then what comes (with `follow`), to its end."""
         codecs = {fold.name: fold.codec for fold in self._backing.folds}
-        part: int | None = None
+        part = await self._part() if after else None
         while True:
             signal = self._signal()
             ended = await self.refresh() in ENDED
@@ -97,8 +94,8 @@ class LineView(View[Answer]):
                 told = with_event(record, self._backing.log.log_id, codecs)
                 event = told.event
                 after = record.version
-                if part is None:
-                    part = await self._part()
+                if isinstance(event, BatchClosed):
+                    part = next((place for place, each in enumerate(event.parts) if _is_in(self._number, each)), None)
                 if _concerns(event, self._number, part):
                     yield told
             if page:
@@ -120,10 +117,8 @@ class LineView(View[Answer]):
 
     async def _part(self) -> int | None:
         state: BatchState = await self.state()
-        for part in state.parts:
-            if part.part.first <= self._number <= part.part.last:
-                return part.number
-        return None
+        part = state.part_of(self._number)
+        return None if part is None else part.number
 
     async def _value(self) -> Answer:
         outcome = self._said()
@@ -236,9 +231,11 @@ def _concerns(event: Event, number: int, part: int | None) -> bool:
             return event.number == number
         case PartSettled():
             return any(first <= number <= last for each in event.settlements for first, last in each.ranges)
-        case BatchSubmitted() | PartEnded():
-            return event.part == part
         case _ if isinstance(event, PURCHASE_EVENTS):
             return getattr(event, "ordinal", None) == (number if part is None else part)
         case _:
             return getattr(event, "part", part) == part
+
+
+def _is_in(number: int, part: Part) -> bool:
+    return part.first <= number <= part.last

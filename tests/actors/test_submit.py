@@ -408,3 +408,15 @@ async def test_a_line_that_goes_live_shows_its_own_purchase(autojump_clock: Cloc
             types = [record.type async for record in handle.events()]
             assert types[:3] == ["BatchOpened", "LinesCollected", "BatchClosed"]
             assert types[3:5] == ["PurchaseIntended", "LineAnswered"], types
+
+
+@pytest.mark.parametrize("via", ["batch", "auto"])
+async def test_the_history_of_a_line_goes_on_behind_any_version(autojump_clock: Clock, via: Any) -> None:
+    async with serving() as (_, service):
+        handles = await submit_all(service, 2, via=via)
+        await answers(handles)
+        for handle in handles:
+            whole = [record.version async for record in handle.events()]
+            assert len(whole) > 4
+            for place, version in enumerate(whole, 1):
+                assert [record.version async for record in handle.events(after=version)] == whole[place:]
