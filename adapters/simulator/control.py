@@ -16,11 +16,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from perdure.adapters.simulator.account import PURCHASE_KINDS, Purchase, read_purchases
+from perdure.adapters.simulator.batching import CannotAfflict, SimulatedBatches
 from perdure.adapters.simulator.faults import Armed, BatchFault, ExpireFile, Fault, Faults, Unlisted, arranger
 from perdure.adapters.simulator.filestore import FileStore
 from perdure.adapters.simulator.holds import Held, Holds
-from perdure.adapters.simulator.openai.batches import Batches
-from perdure.adapters.simulator.openai.errors import ApiError
 from perdure.adapters.simulator.routes import RoutePattern
 from perdure.adapters.simulator.storage import Tables
 from perdure.adapters.simulator.traffic import Seen, Traffic, peak_per_s
@@ -107,7 +106,7 @@ class Control:
         faults: Faults,
         holds: Holds,
         traffic: Traffic,
-        batches: Batches,
+        batches: Sequence[SimulatedBatches],
         files: Sequence[FileStore],
     ) -> None:
         self._world = world
@@ -177,10 +176,13 @@ class Control:
         return ArmedList(armed)
 
     async def _afflict(self, batch: str, fault: Any) -> None:
-        try:
-            await self._batches.afflict(batch, arranger(fault))
-        except ApiError as error:
-            raise Wrong(f"'batch': {error}") from error
+        for batches in self._batches:
+            try:
+                if await batches.afflict(batch, arranger(fault)):
+                    return
+            except CannotAfflict as error:
+                raise Wrong(f"'batch': {error}") from error
+        raise Wrong(f"'batch': there is no batch {batch!r}")
 
     async def _expire(self, file: str) -> None:
         def expire(tables: Tables) -> bool:

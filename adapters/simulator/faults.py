@@ -8,16 +8,14 @@ a value out of bounds or a route that the simulator does not have is refused.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from perdure.adapters.simulator.batching import Arrange, Arrangement, Complaint, Plan
 from perdure.adapters.simulator.clock import Clock
-from perdure.adapters.simulator.openai.batches import Arrangement
-from perdure.adapters.simulator.openai.lifecycle import Plan
-from perdure.adapters.simulator.openai.wire import LineError
 from perdure.adapters.simulator.rates import RATE_WINDOW_S, Admission, admission
 from perdure.adapters.simulator.routes import RoutePattern
 
@@ -349,7 +347,7 @@ def add_batch_fault(to: Arrangement, fault: AnyBatchFault) -> Arrangement:
         case Cancelled():
             return replace(to, plan=replace(plan, stuck="in_progress", done=fault.done), cancels=True)
         case FailValidation():
-            return replace(to, plan=replace(plan, fail=LineError(fault.code, fault.message, fault.line)))
+            return replace(to, plan=replace(plan, fail=Complaint(fault.code, fault.message, fault.line)))
         case FailLines():
             return replace(to, plan=replace(plan, failing=fault.lines, failing_status=fault.status))
         case Shuffled():
@@ -372,7 +370,7 @@ def add_batch_fault(to: Arrangement, fault: AnyBatchFault) -> Arrangement:
             return replace(to, unlisted_s=fault.for_s)
 
 
-def arranger(fault: AnyBatchFault) -> Callable[[Plan], Arrangement]:
+def arranger(fault: AnyBatchFault) -> Arrange:
     """Adds one fault to a plan, for a batch that exists."""
     return lambda plan: add_batch_fault(Arrangement(plan), fault)
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from perdure.adapters.simulator.batching import SimulatedBatches
 from perdure.adapters.simulator.filestore import FileStore
 from perdure.adapters.simulator.rates import Admission
 
@@ -19,9 +20,10 @@ class SimulatedProvider(Struct, frozen=True, kw_only=True):
     """One provider's part of the simulator.
 
     `prefix` is where it is, below the base URL; `app` answers all that comes there, by `routes`, whose paths are below
-    the prefix. `files` are its files. `request_id_header` carries a request's id in every answer. `usual_error` is the
-    body (JSON) of an error answer when nothing is known but its status and the request's id. `rate_headers` tells how a
-    request stands against an armed rate, at a time in seconds since 1970.
+    the prefix. `files` are its files, `batches` its batches, None where it has none. `request_id_header` carries a
+    request's id in every answer. `usual_error` is the body (JSON) of an error answer when nothing is known but its
+    status and the request's id. `rate_headers` tells how a request stands against an armed rate, at a time in seconds
+    since 1970.
     """
 
     prefix: str
@@ -31,6 +33,7 @@ class SimulatedProvider(Struct, frozen=True, kw_only=True):
     request_id_header: str
     usual_error: Callable[[int, str], bytes]
     rate_headers: Callable[[Admission, float], Mapping[str, str]]
+    batches: SimulatedBatches | None = None
 
     def owns(self, path: str) -> bool:
         """Whether a path is this provider's."""

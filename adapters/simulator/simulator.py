@@ -14,16 +14,15 @@ from starlette.routing import Mount
 from perdure.adapters.server import Bound, serve
 from perdure.adapters.simulator.account import Account
 from perdure.adapters.simulator.anthropic import simulated_anthropic
+from perdure.adapters.simulator.batching import Arrangement, Plan
 from perdure.adapters.simulator.clock import Clock
 from perdure.adapters.simulator.control import CLOCK_NUMBER, Control
 from perdure.adapters.simulator.faults import Faults
-from perdure.adapters.simulator.filestore import FileStore
 from perdure.adapters.simulator.gate import Gate
 from perdure.adapters.simulator.google import simulated_google
 from perdure.adapters.simulator.holds import Holds
-from perdure.adapters.simulator.openai import Arrangement, Batches, Files, Live, OpenAIApp, Uploads, kept_files
+from perdure.adapters.simulator.openai import Batches, Files, Live, OpenAIApp, Uploads
 from perdure.adapters.simulator.openai.errors import rate_headers, usual_error
-from perdure.adapters.simulator.openai.lifecycle import Plan
 from perdure.adapters.simulator.provider import SimulatedProvider
 from perdure.adapters.simulator.storage import Storage
 from perdure.adapters.simulator.traffic import Traffic
@@ -105,12 +104,13 @@ class Simulator:
                 request_id_header="x-request-id",
                 usual_error=usual_error,
                 rate_headers=rate_headers,
+                batches=batches,
             ),
             simulated_anthropic(world),
             simulated_google(world, processing_s=processing_s, arrange=lambda: self.faults.arrange_file()),
             simulated_xai(world),
         ]
-        self._sweep([provider.files for provider in providers])
+        self._sweep(providers)
         provided = [template for provider in providers for template in provider.templates()]
         self.faults = Faults(self.clock, provided)
         control = Control(
@@ -118,7 +118,7 @@ class Simulator:
             faults=self.faults,
             holds=self.holds,
             traffic=self.traffic,
-            batches=batches,
+            batches=[provider.batches for provider in providers if provider.batches is not None],
             files=[provider.files for provider in providers],
         )
         self._routes = [
@@ -161,12 +161,14 @@ class Simulator:
         """Serves `app` until cancelled. `task_status` is given where (`.url`), once it can be reached."""
         await serve(self.app, host=host, port=port, task_status=task_status)
 
-    def _sweep(self, stores: Sequence[FileStore]) -> None:
+    def _sweep(self, providers: Sequence[SimulatedProvider]) -> None:
         """Removes the bytes that a process which was killed left without a row."""
         with self._storage.transaction() as tables:
-            now = self.clock.now()
-            keep = tables.ids("part", now) | kept_files(tables, now)
-            keep.update(*(store.kept(tables) for store in stores))
+            keep = tables.ids("part", self.clock.now())
+            for provider in providers:
+                keep |= provider.files.kept(tables)
+                if provider.batches is not None:
+                    keep |= provider.batches.kept(tables)
         self._storage.sweep(keep)
 
     def _arrange(self, plan: Plan) -> Arrangement:

@@ -6,9 +6,7 @@ are the shapes.
 """
 
 from perdure.adapters.simulator.openai.app import OpenAIApp as OpenAIApp
-from perdure.adapters.simulator.openai.batches import Arrangement as Arrangement
 from perdure.adapters.simulator.openai.batches import Batches as Batches
-from perdure.adapters.simulator.openai.batches import kept_files as kept_files
 from perdure.adapters.simulator.openai.files import Files as Files
 from perdure.adapters.simulator.openai.live import Live as Live
 from perdure.adapters.simulator.openai.uploads import Uploads as Uploads

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Set
+from collections.abc import Set
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -21,20 +21,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from perdure.adapters.simulator.account import Purchase, record_purchase
-from perdure.adapters.simulator.openai.bodies import decode, read_body
-from perdure.adapters.simulator.openai.errors import ApiError, invalid, no_such
-from perdure.adapters.simulator.openai.files import Files, check_life
-from perdure.adapters.simulator.openai.lifecycle import (
+from perdure.adapters.simulator.batching import (
     NOT_YET,
     TERMINAL,
-    BatchRecord,
-    Outcome,
+    Arrange,
+    CannotAfflict,
     Plan,
     Stage,
     input_due,
-    stage,
-    wire,
 )
+from perdure.adapters.simulator.openai.bodies import decode, read_body
+from perdure.adapters.simulator.openai.errors import ApiError, invalid, no_such
+from perdure.adapters.simulator.openai.files import Files, check_life
+from perdure.adapters.simulator.openai.lifecycle import BatchRecord, Outcome, stage, wire
 from perdure.adapters.simulator.openai.lines import Job, Written, check_input, write_results
 from perdure.adapters.simulator.openai.lists import json_response, list_response, page_query
 from perdure.adapters.simulator.openai.uploads import ExpiresAfter
@@ -59,22 +58,6 @@ class _CreateBatch(Struct, frozen=True, forbid_unknown_fields=True):
     completion_window: str
     metadata: dict[str, str] | None = None
     output_expires_after: ExpiresAfter | None = None
-
-
-class Arrangement(Struct, frozen=True):
-    """What shall go wrong with the next batch: its plan, how it ends early, and when it appears in lists.
-
-    `expires` and `cancels` end it half-way; `unlisted_s` keeps it out of lists for so long.
-    """
-
-    plan: Plan = Plan()
-    expires: bool = False
-    cancels: bool = False
-    unlisted_s: float = 0.0
-
-
-Arrange = Callable[[Plan], Arrangement]
-"""Adds to a plan what is armed for the next batch, and counts it as used."""
 
 
 class Batches:
@@ -103,17 +86,20 @@ class Batches:
             Route("/batches/{id}/cancel", self._cancel, methods=["POST"]),
         ]
 
-    async def afflict(self, id_: str, arrange: Arrange) -> None:
-        """Makes something go wrong with a batch that exists. Raises `ApiError` 404, or 409 once it has ended."""
+    async def afflict(self, id_: str, arrange: Arrange) -> bool:
+        """See `SimulatedBatches`."""
         async with self._lock(id_):
             now = self._world.clock.now()
-            record = await self._settle(id_, now)
+            try:
+                record = await self._settle(id_, now)
+            except ApiError:
+                return False
             at = stage(record, now)
             if at.status in TERMINAL:
-                raise ApiError(409, f"The batch '{id_}' has ended.")
+                raise CannotAfflict(f"the batch '{id_}' has ended")
             arranged = arrange(record.plan)
             if arranged.plan.fail is not None and at.status != "validating":
-                raise ApiError(409, f"The batch '{id_}' is {at.status}; its validation is over.")
+                raise CannotAfflict(f"the batch '{id_}' is {at.status}; its validation is over")
             changed = replace(
                 record,
                 plan=arranged.plan,
@@ -121,6 +107,11 @@ class Batches:
                 cancel_at=now if arranged.cancels and record.cancel_at is None else record.cancel_at,
             )
             await self._save(changed)
+        return True
+
+    def kept(self, tables: Tables) -> set[str]:
+        """See `SimulatedBatches`."""
+        return {_input_name(id_) for id_ in tables.ids("batch", self._world.clock.now())}
 
     async def _create(self, request: Request) -> Response:
         asked = decode(await read_body(request), _CreateBatch)
@@ -252,11 +243,6 @@ class Batches:
 
     async def _save(self, record: BatchRecord) -> None:
         await self._world.storage.run(lambda tables: tables.replace(record.id, json.encode(record)))
-
-
-def kept_files(tables: Tables, now: float) -> set[str]:
-    """The names of the files that batches hold besides those that have ids of their own."""
-    return {_input_name(id_) for id_ in tables.ids("batch", now)}
 
 
 def _input_name(batch_id: str) -> str:

@@ -6,20 +6,19 @@ while they are checked, and, for a shuffled output, where each line begins.
 
 from __future__ import annotations
 
-import hashlib
-import random
-from array import array
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Set
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import Final, Literal
 
 from msgspec import DecodeError, Raw, Struct, ValidationError, json
 
+from perdure.adapters.simulator.batching import Plan, chance_of, spoil
 from perdure.adapters.simulator.ids import digest
+from perdure.adapters.simulator.jsonl import LineFile, numbered_lines
 from perdure.adapters.simulator.multipart import ReceivedPart
 from perdure.adapters.simulator.openai.answers import Answer, AnswerBody, answer
 from perdure.adapters.simulator.openai.errors import ErrorAnswer, ErrorBody
-from perdure.adapters.simulator.openai.lifecycle import Checked, Plan
+from perdure.adapters.simulator.openai.lifecycle import Checked
 from perdure.adapters.simulator.openai.wire import LineError, Usage
 from perdure.adapters.simulator.speech import NO_MODEL
 
@@ -28,8 +27,6 @@ MAX_LINES: Final = 50_000
 
 MAX_ERRORS: Final = 100
 """How many errors of an input file are reported at most. Ours; OpenAI does not state a number."""
-
-_WRITE_BYTES: Final = 1 << 20
 
 
 class _ModelOnly(Struct, frozen=True):
@@ -140,31 +137,28 @@ def check_input(source: Path, endpoint: str) -> Checked:
 def write_results(job: Job) -> Written:
     """Writes what a batch that ended leaves behind."""
     plan = job.plan
-    chance = random.Random(digest(job.seed, "lines", job.batch_id))
-    failing = _some(chance, job.done, job.done if plan.only_error_file else plan.failing)
-    left_out = _some(chance, job.total, plan.missing)
-    doubled = _some(chance, job.total, plan.duplicate)
-    garbled = _some(chance, job.total, plan.garbled)
+    chance = chance_of(job.seed, job.batch_id)
+    spoilt = spoil(plan, chance, done=job.done, total=job.total)
     completed = failed = read = said = 0
-    with _LineFile(job.output) as output, _LineFile(job.errors) as errors:
-        for n, raw in _read_lines(job, chance):
+    with LineFile(job.output) as output, LineFile(job.errors) as errors:
+        for n, raw in numbered_lines(job.source, chance if plan.shuffled else None):
             line = _line_decoder.decode(raw)
             if n >= job.done:
                 errors.add(_not_run(job, n, line.custom_id))
                 continue
-            salts = ("", "again") if n in doubled else ("",)
+            salts = ("", "again") if n in spoilt.doubled else ("",)
             for salt in salts:
-                given = _answer(job, n, line, failing=n in failing, salt=salt)
+                given = _answer(job, n, line, failing=n in spoilt.failing, salt=salt)
                 if not salt:
                     completed += given.status < 400
                     failed += given.status >= 400
                     read += given.usage.input_tokens
                     said += given.usage.output_tokens
-                if n in left_out or plan.no_files:
+                if n in spoilt.left_out or plan.no_files:
                     continue
                 wrapped = _wrap(job, n, line.custom_id, given, salt)
                 target = output if given.status < 400 else errors
-                target.add(wrapped[: len(wrapped) // 2] if n in garbled else wrapped)
+                target.add(wrapped[: len(wrapped) // 2] if n in spoilt.garbled else wrapped)
         for n in range(plan.extra):
             extra = _InputLine(
                 f"extra-{n + 1}", Raw(b'{"model":"extra","input":"extra","messages":[{"content":"extra"}]}')
@@ -172,31 +166,6 @@ def write_results(job: Job) -> Written:
             given = _answer(job, job.total + n, extra, failing=False, salt="")
             output.add(_wrap(job, job.total + n, extra.custom_id, given, ""))
         return Written(output.finish(), errors.finish(), completed, failed, Usage(read, said, read + said))
-
-
-def _some(chance: random.Random, of: int, count: int) -> frozenset[int]:
-    """`count` different numbers below `of`, or all of them if there are not so many."""
-    return frozenset(chance.sample(range(of), min(count, of))) if count else frozenset()
-
-
-def _read_lines(job: Job, chance: random.Random) -> Iterator[tuple[int, bytes]]:
-    with job.source.open("rb") as file:
-        if not job.plan.shuffled:
-            yield from enumerate(file)
-            return
-        begins = array("Q", _offsets(file))
-        order = array("L", range(len(begins)))
-        chance.shuffle(order)
-        for n in order:
-            file.seek(begins[n])
-            yield n, file.readline()
-
-
-def _offsets(lines: Iterable[bytes]) -> Iterator[int]:
-    at = 0
-    for line in lines:
-        yield at
-        at += len(line)
 
 
 def _answer(job: Job, n: int, line: _InputLine, *, failing: bool, salt: str) -> Answer:
@@ -224,42 +193,3 @@ def _not_run(job: Job, n: int, custom_id: str) -> bytes:
     name = digest(job.seed, "line", job.batch_id, n, "")
     reason = _NotRun(f"batch_{job.status}", f"The batch was {job.status} before this line was run.")
     return _encoder.encode(_OutputLine(f"batch_req_{name[:24]}", custom_id, None, reason))
-
-
-class _LineFile:
-    """A file written in large pieces; removed again if nothing was added to it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: IO[bytes] = path.open("wb")
-        self._buffer = bytearray()
-        self._hash = hashlib.sha256()
-        self._size_bytes = 0
-        self._lines = 0
-
-    def __enter__(self) -> _LineFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def add(self, line: bytes) -> None:
-        self._buffer += line
-        self._buffer += b"\n"
-        self._lines += 1
-        if len(self._buffer) >= _WRITE_BYTES:
-            self._flush()
-
-    def finish(self) -> ReceivedPart | None:
-        self._flush()
-        self._file.close()
-        if not self._lines:
-            self._path.unlink()
-            return None
-        return ReceivedPart("", self._size_bytes, self._lines, self._hash.hexdigest())
-
-    def _flush(self) -> None:
-        self._file.write(self._buffer)
-        self._hash.update(self._buffer)
-        self._size_bytes += len(self._buffer)
-        self._buffer.clear()

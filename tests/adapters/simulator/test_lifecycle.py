@@ -8,17 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.adapters.simulator.openai.lifecycle import (
-    TERMINAL,
-    WINDOW_S,
-    BatchRecord,
-    Checked,
-    Plan,
-    input_due,
-    stage,
-    wire,
-)
-from perdure.adapters.simulator.openai.wire import BatchStatus, LineError
+from perdure.adapters.simulator.batching import TERMINAL, Complaint, Phase, Plan, input_due
+from perdure.adapters.simulator.openai.lifecycle import WINDOW_S, BatchRecord, Checked, stage, wire
+from perdure.adapters.simulator.openai.wire import LineError
 
 
 def record(
@@ -57,9 +49,7 @@ def record(
         (WINDOW_S * 2, "completed", 10),
     ],
 )
-def test_a_batch_without_trouble_goes_through_its_stages_at_its_pace(
-    after_s: float, status: BatchStatus, done: int
-) -> None:
+def test_a_batch_without_trouble_goes_through_its_stages_at_its_pace(after_s: float, status: Phase, done: int) -> None:
     at = stage(record(), 1000.0 + after_s)
     assert (at.status, at.done) == (status, done)
 
@@ -84,7 +74,7 @@ def test_a_cancellation_that_came_in_time_wins_over_the_end_that_was_near() -> N
 
 
 @pytest.mark.parametrize(("stuck", "done"), [("validating", 0), ("in_progress", 5), ("finalizing", 10)])
-def test_a_stuck_batch_stays_until_its_window_ends(stuck: BatchStatus, done: int) -> None:
+def test_a_stuck_batch_stays_until_its_window_ends(stuck: Phase, done: int) -> None:
     plan = Plan(stuck=stuck, done=0.5 if stuck == "in_progress" else 1.0)  # type: ignore[arg-type]
     assert stage(record(plan=plan), 1000.0 + WINDOW_S - 1).status == stuck
     assert stage(record(plan=plan), 1000.0 + WINDOW_S).status == "expired"
@@ -110,7 +100,7 @@ plans = st.builds(
     Plan,
     stuck=st.sampled_from(["", "validating", "in_progress", "finalizing"]),
     done=st.floats(min_value=0, max_value=1),
-    fail=st.none() | st.just(LineError("x", "y")),
+    fail=st.none() | st.just(Complaint("x", "y")),
 )
 maybe = st.none() | times.map(lambda s: 1000.0 + s)
 
