@@ -19,7 +19,7 @@ from perdure.adapters.answers import read_answer, refuse_answer
 from perdure.adapters.google.account import NAME, VERSION
 from perdure.adapters.google.names import name_of, planted_name
 from perdure.adapters.google.refusals import GONE_STATUSES, is_gone
-from perdure.adapters.google.uploads import read_file, send_file
+from perdure.adapters.google.uploads import CHUNK_BYTES, read_file, send_file
 from perdure.adapters.google.wire import FileObject, FilePage
 
 MAX_FILE_BYTES: Final = 2_000_000_000
@@ -48,20 +48,24 @@ _PAGE: Final = msgspec.json.Decoder(FilePage)
 
 
 class GoogleFiles:
-    """Implements `perdure.actors.remote_files.RemoteFiles`; holds no state."""
+    """Implements `perdure.actors.remote_files.RemoteFiles`; holds no state.
 
-    def __init__(self) -> None:
+    `chunk_bytes`: how much goes in one request, rounded up to what Google takes.
+    """
+
+    def __init__(self, *, chunk_bytes: int = CHUNK_BYTES) -> None:
         self.name: str = NAME
         self.searchable: bool = True
         self.settle_s: float = 0.0  # a file is asked for by its name, and a name is taken only once
         self.max_bytes: int = MAX_FILE_BYTES
         self.accepts: Sequence[str] = ACCEPTED_TYPES
         self.purpose: str = ""
+        self._chunk_bytes = chunk_bytes
 
     async def upload(self, fetch: Fetch, upload: Upload) -> RemoteFile:
         """Stores a file, in chunks that a later attempt goes on from. One that was stored under this filename before is
         given as it is. See `uploads.send_file`."""
-        return _shown(await send_file(fetch, upload))
+        return _shown(await send_file(fetch, upload, chunk_bytes=self._chunk_bytes))
 
     async def find(self, fetch: Fetch, *, filename: str, size_bytes: int, since: int) -> Sequence[RemoteFile]:
         """The file that was planted as `filename`, asked for by its name: there is one or none, whenever it was made.
@@ -108,16 +112,18 @@ def _shown(file: FileObject) -> RemoteFile:
     if expires_at is None and created_at:
         expires_at = created_at + int(LIFE_S * 1_000_000)
     why = "" if file.error is None else file.error.message or ""
+    filename = file.display_name or ""
     return RemoteFile(
         id=file.name,
         reference=file.uri or file.name,
-        filename=file.display_name or "",
+        filename=filename,
         size_bytes=_number(file.size_bytes),
         created_at=created_at,
         expires_at=expires_at,
         mime_type=file.mime_type or "",
         readiness=readiness,
         error=(why or "Google gave no reason") if readiness == "failed" else "",
+        planted=file.name == planted_name(filename),  # the display name may be anybody's, the name is derived from ours
     )
 
 

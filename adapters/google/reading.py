@@ -5,12 +5,13 @@ Sources: `contracts/providers.md` section 3 (20 November 2026).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from perdure.adapters.answers import DECODE_ERRORS
-from perdure.adapters.google.wire import Candidate, GenerateAnswer, PromptFeedback, UsageMetadata
+from perdure.adapters.google.wire import Candidate, GenerateAnswer, ModalityCount, PromptFeedback, UsageMetadata
 from perdure.adapters.reading import UNREADABLE, optional, shortened
 from perdure.events.requests import Answer, LineError, Usage
 
@@ -30,18 +31,18 @@ def read_body(raw: bytes) -> Answer | LineError:
         body = _answers.decode(raw)
     except DECODE_ERRORS as error:
         return LineError(UNREADABLE, shortened(f"the answer cannot be read: {error}"), 200)
+    usage = _usage(optional(_usages, body.usage_metadata))
     if not body.candidates:
-        return _without_candidates(body.prompt_feedback)
+        return _without_candidates(body.prompt_feedback, usage)
     candidate = body.candidates[0]
-    usage, model = optional(_usages, body.usage_metadata), optional(_strings, body.model_version)
-    return Answer(_text(candidate), _usage(usage), candidate.finish_reason, model, raw)
+    return Answer(_text(candidate), usage, candidate.finish_reason, optional(_strings, body.model_version), raw)
 
 
-def _without_candidates(feedback: PromptFeedback | None) -> LineError:
+def _without_candidates(feedback: PromptFeedback | None, usage: Usage | None) -> LineError:
     if feedback is None or not feedback.block_reason:
-        return LineError(UNREADABLE, "the answer has no candidates", 200)
+        return LineError(UNREADABLE, "the answer has no candidates", 200, usage)
     why = feedback.block_reason_message or f"the prompt was blocked: {feedback.block_reason}"
-    return LineError(feedback.block_reason, shortened(why), 200)
+    return LineError(feedback.block_reason, shortened(why), 200, usage)
 
 
 def _text(candidate: Candidate) -> str:
@@ -59,7 +60,17 @@ def _usage(said: UsageMetadata | None) -> Usage | None:
         total_tokens=said.total_token_count,
         cached_tokens=said.cached_content_token_count,
         reasoning_tokens=said.thoughts_token_count,
+        audio_input_tokens=_of("AUDIO", said.prompt_tokens_details),
+        audio_output_tokens=_of("AUDIO", said.candidates_tokens_details),
+        image_input_tokens=_of("IMAGE", said.prompt_tokens_details),
+        image_output_tokens=_of("IMAGE", said.candidates_tokens_details),
+        service_tier=said.service_tier,
     )
+
+
+def _of(modality: str, counts: Sequence[ModalityCount] | None) -> int | None:
+    """How many tokens are of one modality, None where that was not told."""
+    return None if counts is None else _sum(*(said.token_count for said in counts if said.modality == modality)) or 0
 
 
 def _sum(*counts: int | None) -> int | None:

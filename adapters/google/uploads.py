@@ -52,18 +52,18 @@ class _Session(Struct, frozen=True):
     chunk_bytes: int
 
 
-async def send_file(fetch: Fetch, upload: Upload) -> FileObject:
-    """Stores a file, or gives the one that was stored under this name before.
+async def send_file(fetch: Fetch, upload: Upload, *, chunk_bytes: int = CHUNK_BYTES) -> FileObject:
+    """Stores a file, in chunks of about `chunk_bytes`, or gives the one that was stored under this name before.
 
     Goes on in `upload.session` where that is still open. Raises `Refused`, `NotSent` and `Unknown`, and what
     `upload.open` and `upload.keep` raise; what arrived until then stays in the session.
     """
     name = planted_name(upload.filename)
-    session = await _look(fetch, upload.session) if upload.session else None
+    session = await _look(fetch, upload.session, chunk_bytes) if upload.session else None
     if session is None:
         if upload.session and (stored := await read_file(fetch, name)) is not None:
             return stored  # the session is over because it was brought to its end
-        session = await _begin(fetch, upload, name)
+        session = await _begin(fetch, upload, name, chunk_bytes)
         if session is None:
             return await _stored_before(fetch, name)
         await upload.keep(session.url)
@@ -77,7 +77,7 @@ async def read_file(fetch: Fetch, name: str) -> FileObject | None:
     return None if is_gone(answer) else read_answer(answer, _FILE)
 
 
-async def _begin(fetch: Fetch, upload: Upload, name: str) -> _Session | None:
+async def _begin(fetch: Fetch, upload: Upload, name: str, chunk_bytes: int) -> _Session | None:
     """A new session; None when there is a file under this name already.
 
     An answer that did not come is asked for once more: the session that may stand unused costs nothing.
@@ -112,10 +112,10 @@ async def _begin(fetch: Fetch, upload: Upload, name: str) -> _Session | None:
     url = answer.headers.get("x-goog-upload-url", "")
     if not url:
         refuse_answer(answer.status, answer.headers, "it names no address for the upload")
-    return _Session(url, 0, _chunk_bytes(answer))
+    return _Session(url, 0, _in_granules(chunk_bytes, answer))
 
 
-async def _look(fetch: Fetch, url: str) -> _Session | None:
+async def _look(fetch: Fetch, url: str, chunk_bytes: int) -> _Session | None:
     """The session at `url` as it stands; None when it takes nothing more."""
     request = HttpRequest(
         method="POST",
@@ -135,7 +135,7 @@ async def _look(fetch: Fetch, url: str) -> _Session | None:
     received = answer.headers.get("x-goog-upload-size-received", "")
     if not received.isdecimal():
         refuse_answer(answer.status, answer.headers, "it does not say how much of the upload is there")
-    return _Session(url, int(received), _chunk_bytes(answer))
+    return _Session(url, int(received), _in_granules(chunk_bytes, answer))
 
 
 async def _send(fetch: Fetch, upload: Upload, session: _Session, name: str) -> FileObject:
@@ -154,7 +154,7 @@ async def _send(fetch: Fetch, upload: Upload, session: _Session, name: str) -> F
         except (Refused, Unknown) as error:
             if isinstance(error, Refused) and error.kind in ("auth", "quota_exceeded"):
                 raise
-            looked = await _look_after(fetch, session.url, error)
+            looked = await _look_after(fetch, session, error)
             if looked is None:
                 stored = await read_file(fetch, name)
                 if stored is None:
@@ -174,10 +174,10 @@ def _check_active(answer: HttpAnswer) -> None:
         raise Unknown("the answer to a chunk does not say that the upload goes on", status=answer.status)
 
 
-async def _look_after(fetch: Fetch, url: str, failure: FetchError) -> _Session | None:
+async def _look_after(fetch: Fetch, session: _Session, failure: FetchError) -> _Session | None:
     """As `_look`. Where that fails too, the first failure says more of what became of the upload."""
     try:
-        return await _look(fetch, url)
+        return await _look(fetch, session.url, session.chunk_bytes)
     except FetchError:
         raise failure from None
 
@@ -222,8 +222,8 @@ def _chunk(upload: Upload, url: str, offset: int, length: int, *, is_last: bool)
     )
 
 
-def _chunk_bytes(answer: HttpAnswer) -> int:
-    """The smallest multiple of the granularity that Google asks for that has at least `CHUNK_BYTES`."""
+def _in_granules(chunk_bytes: int, answer: HttpAnswer) -> int:
+    """The smallest multiple of the granularity that Google asks for that has at least `chunk_bytes`."""
     said = answer.headers.get("x-goog-upload-chunk-granularity", "")
     granularity = int(said) if said.isdecimal() and int(said) else GRANULARITY_BYTES
-    return -(-CHUNK_BYTES // granularity) * granularity
+    return -(-chunk_bytes // granularity) * granularity

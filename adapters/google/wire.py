@@ -90,6 +90,13 @@ class PromptFeedback(Struct, frozen=True, kw_only=True, rename="camel"):
     block_reason_message: str | None = None
 
 
+class ModalityCount(Struct, frozen=True, rename="camel"):
+    """How many of some tokens are of one modality: `TEXT`, `IMAGE`, `VIDEO`, `AUDIO`, `DOCUMENT`."""
+
+    modality: str | None = None
+    token_count: int | None = None
+
+
 class UsageMetadata(Struct, frozen=True, kw_only=True, rename="camel"):
     """Tokens. `candidates_token_count` is without the thoughts, `prompt_token_count` with what came from a cache."""
 
@@ -99,6 +106,9 @@ class UsageMetadata(Struct, frozen=True, kw_only=True, rename="camel"):
     tool_use_prompt_token_count: int | None = None
     cached_content_token_count: int | None = None
     total_token_count: int | None = None
+    prompt_tokens_details: Sequence[ModalityCount] | None = None
+    candidates_tokens_details: Sequence[ModalityCount] | None = None
+    service_tier: str | None = None
 
 
 class GenerateAnswer(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from perdure.actors.fetch import Refused, Unknown
+from perdure.adapters.google import GoogleFiles
 from perdure.adapters.google.names import planted_name
 from perdure.adapters.simulator import GOOGLE_PREFIX
 from perdure.adapters.simulator.faults import (
@@ -72,6 +73,16 @@ async def test_every_size_goes_in_chunks_of_eight_mebibytes(size: int) -> None:
         assert [command for command, _ in chunks] == ["upload"] * (len(chunks) - 1) + ["upload, finalize"]
         assert all(sent == CHUNK for _, sent in chunks[:-1])
         assert sum(sent for _, sent in chunks) == size
+        assert_bought_once(it, given)
+
+
+@pytest.mark.parametrize(("asked", "chunk"), [(1, GRANULE), (GRANULE, GRANULE), (GRANULE + 1, 2 * GRANULE)])
+async def test_smaller_chunks_are_whole_granules(asked: int, chunk: int) -> None:
+    async with rig() as it:
+        given = Given(noise(2 * chunk + 5))
+        await GoogleFiles(chunk_bytes=asked).upload(it.fetch, given.upload())
+        (_, *chunks) = it.sent()
+        assert [sent for _, sent in chunks] == [chunk, chunk, 5]
         assert_bought_once(it, given)
 
 
