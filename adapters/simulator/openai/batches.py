@@ -1,8 +1,7 @@
 """OpenAI's batches: create, get, list, cancel.
 
-A batch holds its input by a link of its own, so that deleting the input file does not pull it away. What its lifecycle
-(see `lifecycle.py`) says should have happened is done when somebody looks: reading the input once its validation is
-due, writing the results once it has ended.
+A batch holds its input by a link of its own, so that deleting the input file does not pull it away. What is due for it
+is done when somebody looks (see `batch_desk.py`).
 """
 
 from __future__ import annotations
@@ -11,9 +10,7 @@ import hashlib
 import os
 from collections.abc import Set
 from typing import Final
-from weakref import WeakValueDictionary
 
-import trio
 from msgspec import Struct, json
 from msgspec.structs import replace
 from starlette.requests import Request
@@ -21,15 +18,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from perdure.adapters.simulator.account import Purchase, record_purchase
-from perdure.adapters.simulator.batching import (
-    NOT_YET,
-    TERMINAL,
-    Arrange,
-    CannotAfflict,
-    Plan,
-    Stage,
-    input_due,
-)
+from perdure.adapters.simulator.batch_desk import BatchDesk
+from perdure.adapters.simulator.batching import NOT_YET, TERMINAL, Arrange, Plan, Stage
 from perdure.adapters.simulator.openai.bodies import decode, read_body
 from perdure.adapters.simulator.openai.errors import ApiError, invalid, no_such
 from perdure.adapters.simulator.openai.files import Files, check_life
@@ -49,8 +39,6 @@ MAX_METADATA_KEY: Final = 64
 MAX_METADATA_VALUE: Final = 512
 """Bounds of metadata, in pairs and characters (OpenAI's SDK 3.52)."""
 
-_records = json.Decoder(BatchRecord)
-
 
 class _CreateBatch(Struct, frozen=True, forbid_unknown_fields=True):
     input_file_id: str
@@ -60,7 +48,7 @@ class _CreateBatch(Struct, frozen=True, forbid_unknown_fields=True):
     output_expires_after: ExpiresAfter | None = None
 
 
-class Batches:
+class Batches(BatchDesk[BatchRecord]):
     """The batch routes.
 
     Args:
@@ -70,12 +58,11 @@ class Batches:
     """
 
     def __init__(self, world: World, files: Files, *, pace_s: float, poll_after_ms: int, arrange: Arrange) -> None:
-        self._world = world
+        super().__init__(world, "batch", BatchRecord)
         self._files = files
         self._pace_s = pace_s
         self._hint = {"openai-poll-after-ms": str(poll_after_ms)}
         self._arrange = arrange
-        self._locks: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
 
     def routes(self) -> list[Route]:
         """The routes, below `/openai/v1`."""
@@ -86,37 +73,14 @@ class Batches:
             Route("/batches/{id}/cancel", self._cancel, methods=["POST"]),
         ]
 
-    async def afflict(self, id_: str, arrange: Arrange) -> bool:
-        """See `SimulatedBatches`."""
-        async with self._lock(id_):
-            now = self._world.clock.now()
-            try:
-                record = await self._settle(id_, now)
-            except ApiError:
-                return False
-            at = stage(record, now)
-            if at.status in TERMINAL:
-                raise CannotAfflict(f"the batch '{id_}' has ended")
-            arranged = arrange(record.plan)
-            if arranged.plan.fail is not None and at.status != "validating":
-                raise CannotAfflict(f"the batch '{id_}' is {at.status}; its validation is over")
-            changed = replace(
-                record,
-                plan=arranged.plan,
-                expire_at=now if arranged.expires else record.expire_at,
-                cancel_at=now if arranged.cancels and record.cancel_at is None else record.cancel_at,
-            )
-            await self._save(changed)
-        return True
-
     def kept(self, tables: Tables) -> set[str]:
         """See `SimulatedBatches`."""
-        return {_input_name(id_) for id_ in tables.ids("batch", self._world.clock.now())}
+        return {_input_name(id_) for id_ in tables.ids(self.kind, self.world.clock.now())}
 
     async def _create(self, request: Request) -> Response:
         asked = decode(await read_body(request), _CreateBatch)
         _check_batch(asked)
-        record = await self._world.storage.run(lambda tables: self._accept(tables, asked))
+        record = await self.world.storage.run(lambda tables: self._accept(tables, asked))
         return json_response(wire(record, NOT_YET), headers=self._hint)
 
     def _accept(self, tables: Tables, asked: _CreateBatch) -> BatchRecord:
@@ -125,8 +89,8 @@ class Batches:
             raise invalid(f"There is no file '{asked.input_file_id}'.", "input_file_id")
         if file.tag != "batch":
             raise invalid(f"The file's purpose is '{file.tag}', not 'batch'.", "input_file_id")
-        now = self._world.clock.now()
-        id_ = self._world.new_id(tables, "batch_")
+        now = self.world.clock.now()
+        id_ = self.world.new_id(tables, "batch_")
         arranged = self._arrange(Plan())
         half_way = now + self._pace_s / 2
         life_s = None if asked.output_expires_after is None else asked.output_expires_after.seconds
@@ -142,88 +106,74 @@ class Batches:
             expire_at=half_way if arranged.expires else None,
             cancel_at=half_way if arranged.cancels else None,
         )
-        source = self._world.path(_input_name(id_))
+        source = self.world.path(_input_name(id_))
         source.unlink(missing_ok=True)
-        os.link(self._world.path(asked.input_file_id), source)
-        tables.add("batch", id_, json.encode(record), since=now + arranged.unlisted_s)
+        os.link(self.world.path(asked.input_file_id), source)
+        tables.add(self.kind, id_, json.encode(record), since=now + arranged.unlisted_s)
         identity = (asked.metadata or {}).get(IDENTITY_KEY) or asked.input_file_id
         payload = hashlib.sha256(f"{asked.endpoint}\n{file.sha256}".encode()).hexdigest()
         record_purchase(tables, Purchase("openai", "batch", id_, identity, file.lines, now, payload))
         return record
 
     async def _get(self, request: Request) -> Response:
-        return json_response(await self._look(request.path_params["id"]), headers=self._hint)
+        return json_response(await self._show(request.path_params["id"]), headers=self._hint)
 
     async def _list(self, request: Request) -> Response:
         query = page_query(request, limit=20, max_limit=100, with_order=False)
-        now = self._world.clock.now()
-        page = await self._world.storage.run(lambda tables: query.read(tables, "batch", now))
+        now = self.world.clock.now()
+        page = await self.world.storage.run(lambda tables: query.read(tables, self.kind, now, noun="batch"))
         items: list[tuple[str, bytes]] = []
         for doc in page.docs:
-            record = _records.decode(doc)
-            batch = await self._look(record.id) if record.outcome is None else wire(record, now)
+            record = self.decode(doc)
+            batch = await self._show(record.id) if record.outcome is None else wire(record, now)
             items.append((batch.id, json.encode(batch)))
         return list_response(items, has_more=page.has_more)
 
     async def _cancel(self, request: Request) -> Response:
         id_: str = request.path_params["id"]
-        async with self._lock(id_):
-            now = self._world.clock.now()
-            record = await self._settle(id_, now)
-            at = stage(record, now)
-            if at.status in TERMINAL:
-                raise ApiError(409, f"The batch '{id_}' is {at.status} and cannot be cancelled.")
-            if record.cancel_at is None or record.cancel_at > now:
-                record = replace(record, cancel_at=now)
-                await self._save(record)
-        return json_response(await self._look(id_), headers=self._hint)
+        at = await self.cancel(id_)
+        if at is not None and at.status in TERMINAL:
+            raise ApiError(409, f"The batch '{id_}' is {at.status} and cannot be cancelled.")
+        return json_response(await self._show(id_), headers=self._hint)
+
+    async def _show(self, id_: str) -> BatchObject:
+        """The batch as it is now. Raises `ApiError` 404."""
+        looked = await self.look(id_)
+        if looked is None:
+            raise no_such("batch", id_)
+        return wire(*looked)
 
     # ------------------------------------------------------------ doing what is due
 
-    def _lock(self, id_: str) -> trio.Lock:
-        lock = self._locks.get(id_)
-        if lock is None:
-            self._locks[id_] = lock = trio.Lock()
-        return lock
+    def stage(self, record: BatchRecord, now: float) -> Stage:
+        """See `BatchDesk`."""
+        return stage(record, now)
 
-    async def _look(self, id_: str) -> BatchObject:
-        """The batch as it is now, after doing what is due for it. Raises `ApiError` 404.
+    def is_over(self, record: BatchRecord) -> bool:
+        """See `BatchDesk`."""
+        return record.outcome is not None
 
-        Both see the same time: a batch that ended between the two would be shown without its files.
-        """
-        async with self._lock(id_):
-            now = self._world.clock.now()
-            return wire(await self._settle(id_, now), now)
-
-    async def _settle(self, id_: str, now: float) -> BatchRecord:
-        """Does what is due for a batch by `now`, and returns it. The caller has its lock. Raises `ApiError` 404."""
-        doc = await self._world.storage.run(lambda tables: tables.get("batch", id_, now))
-        if doc is None:
-            raise no_such("batch", id_)
-        record = _records.decode(doc)
-        if record.outcome is not None:
+    async def check(self, record: BatchRecord) -> BatchRecord:
+        """See `BatchDesk`."""
+        if record.checked is not None:
             return record
-        if record.checked is None and input_due(record, now):
-            source, endpoint = self._world.path(_input_name(id_)), record.endpoint
-            record = replace(record, checked=await self._world.storage.bulk(lambda: check_input(source, endpoint)))
-            await self._save(record)
-        at = stage(record, now)
-        if at.status in TERMINAL:
-            record = await self._end(record, at)
-        return record
+        source = self.world.path(_input_name(record.id))
+        checked = await self.world.storage.bulk(lambda: check_input(source, record.endpoint))
+        return replace(record, checked=checked)
 
-    async def _end(self, record: BatchRecord, at: Stage) -> BatchRecord:
-        source = self._world.path(_input_name(record.id))
-        job = _job(record, at, self._world, await self._world.storage.run(self._files.store.kept))
-        written = None if job is None else await self._world.storage.bulk(lambda: write_results(job))
+    async def end(self, record: BatchRecord, at: Stage) -> BatchRecord:
+        """See `BatchDesk`."""
+        source = self.world.path(_input_name(record.id))
+        job = _job(record, at, self.world, await self.world.storage.run(self._files.store.kept))
+        written = None if job is None else await self.world.storage.bulk(lambda: write_results(job))
 
         def commit(tables: Tables) -> BatchRecord:
             ended = replace(record, outcome=self._outcome(tables, record, job, written))
             tables.replace(record.id, json.encode(ended))
             return ended
 
-        ended = await self._world.storage.run(commit)
-        await self._world.storage.bulk(lambda: source.unlink(missing_ok=True))
+        ended = await self.world.storage.run(commit)
+        await self.world.storage.bulk(lambda: source.unlink(missing_ok=True))
         return ended
 
     def _outcome(self, tables: Tables, record: BatchRecord, job: Job | None, written: Written | None) -> Outcome:
@@ -240,9 +190,6 @@ class Batches:
             )
             ids.append(file.id)
         return Outcome(ids[0], ids[1], written.completed, written.failed, written.usage)
-
-    async def _save(self, record: BatchRecord) -> None:
-        await self._world.storage.run(lambda tables: tables.replace(record.id, json.encode(record)))
 
 
 def _input_name(batch_id: str) -> str:

@@ -6,7 +6,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from perdure.adapters.simulator.batching import DAY_S, Course, Phase, Stage, stage_of, times
+from perdure.adapters.simulator.batch_desk import Record
+from perdure.adapters.simulator.batching import DAY_S, Phase, Stage, stage_of, times
 from perdure.adapters.simulator.openai.wire import (
     BatchObject,
     LineError,
@@ -37,10 +38,9 @@ class Outcome(Struct, frozen=True):
     usage: Usage = Usage()
 
 
-class BatchRecord(Course, frozen=True, kw_only=True):
+class BatchRecord(Record, frozen=True, kw_only=True):
     """A batch as stored."""
 
-    id: str
     endpoint: str
     input_file_id: str
     metadata: dict[str, str] | None
