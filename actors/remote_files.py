@@ -17,7 +17,7 @@ class RemoteFile(Struct, frozen=True, kw_only=True):
     """A file as its provider shows it. Times are µs since 1970 UTC; `expires_at` is None for never, or not told.
 
     `id` is what the provider's file routes take, `reference` what a request names the file by (often the same).
-    `error` says why a file is `failed`.
+    `error` says why a file is `failed`. `planted` is False where its id tells that it was not stored by us as `filename`.
     """
 
     id: str
@@ -29,6 +29,7 @@ class RemoteFile(Struct, frozen=True, kw_only=True):
     mime_type: str = ""
     readiness: Readiness = "ready"
     error: str = ""
+    planted: bool = True
 
 
 class Upload(Struct, frozen=True, kw_only=True):
