@@ -108,7 +108,7 @@ class Simulator:
             ),
             simulated_anthropic(world),
             simulated_google(world, processing_s=processing_s, arrange=lambda: self.faults.arrange_file()),
-            simulated_xai(world),
+            simulated_xai(world, pace_s=batch_s, arrange=self._arrange),
         ]
         self._sweep(providers)
         provided = [template for provider in providers for template in provider.templates()]

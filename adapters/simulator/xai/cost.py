@@ -11,6 +11,9 @@ from perdure.adapters.simulator.openai.answers import AnswerBody, ChatBody, Resp
 TICKS_A_TOKEN: Final = 20_000
 """What a token costs, in ticks of 1e-10 USD (xAI's unit): 2 USD for a million. Ours."""
 
+BATCH_TICKS_A_TOKEN: Final = TICKS_A_TOKEN // 2
+"""The same in a batch. xAI asks less there (`contracts/providers.md` section 5); half is ours."""
+
 
 def priced(body: AnswerBody) -> AnswerBody:
     """The answer with `usage.cost_in_usd_ticks`."""
