@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from decimal import Decimal
+from typing import Annotated, Final, TypeVar
 
 import msgspec
-from msgspec import Raw
+from msgspec import Meta, Raw
 
 from perdure.adapters.answers import DECODE_ERRORS
+from perdure.events.cost import TICKS_A_DOLLAR
 
 UNREADABLE: Final = "unreadable_answer"
 """Our code for an answer in which none can be read."""
 
 _MESSAGE_CHARACTERS: Final = 2_000
 """How much of a provider's message is kept; what they write is a sentence or two."""
+
+_MOST_DOLLARS: Final = 900_000_000
+"""What 64 bits of ticks hold; a price above that is none."""
+
+_ticks: Final = msgspec.json.Decoder(Annotated[int, Meta(ge=0, le=_MOST_DOLLARS * TICKS_A_DOLLAR)] | None)
+_dollars: Final = msgspec.json.Decoder(float | None)
 
 _Value = TypeVar("_Value")
 
@@ -31,3 +39,17 @@ def optional(decoder: msgspec.json.Decoder[_Value], raw: Raw) -> _Value | None:
         return decoder.decode(raw)
     except DECODE_ERRORS:
         return None
+
+
+def reported_cost(ticks: Raw, dollars: Raw) -> int | None:
+    """What the provider says that its answer cost, in 1e-10 US dollars; None where it says nothing, or no such number.
+
+    `ticks` is a whole number of them, `dollars` a number of US dollars.
+    """
+    said = optional(_ticks, ticks)
+    if said is not None or not len(dollars):
+        return said
+    amount = optional(_dollars, dollars)
+    if amount is None or not 0 <= amount <= _MOST_DOLLARS:
+        return None
+    return round(Decimal(repr(amount)) * TICKS_A_DOLLAR)

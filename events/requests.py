@@ -42,13 +42,27 @@ class RawRequest(_Wire, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):
-    """What the provider counted, in tokens. None means "not reported", which is not zero."""
+    """What the provider counted, in tokens. None means "not reported", which is not zero.
+
+    What came from a cache or went into one, and what is audio or pictures, is part of the input; reasoning, audio and
+    pictures that were made are part of the output. `cache_write_1h_tokens` are those of `cache_write_tokens` that are
+    kept for an hour. `service_tier` is the provider's word for how fast it worked, `cost_ticks` what it says that the
+    answer cost, in 1e-10 US dollars.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     total_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    image_input_tokens: int | None = None
+    image_output_tokens: int | None = None
+    service_tier: str | None = None
+    cost_ticks: int | None = None
 
 
 class Answer(Struct, frozen=True):
@@ -69,12 +83,13 @@ class LineError(Struct, frozen=True, omit_defaults=True):
     """Why one line of a batch has no answer. `status` is the provider's HTTP status for it, None when there was none.
 
     Codes of ours: `batch_item_missing`, `batch_failed`, `batch_expired`, `batch_cancelled`, `batch_uncertain`,
-    `unreadable_answer`. All others are the provider's.
+    `unreadable_answer`. All others are the provider's. `usage` is what was counted all the same, where that was told.
     """
 
     code: str
     message: str
     status: int | None = None
+    usage: Usage | None = None
 
 
 class Line(Struct, frozen=True):

@@ -48,8 +48,7 @@ def provider_error(said: ErrorBody | None, status: int | None) -> LineError:
 
 
 def _usage(said: UsageBody | None) -> Usage | None:
-    """Tokens in our words: what came from the cache, and what went into it, is part of the input. What writing into the
-    cache costs on top is told by the provider's body alone."""
+    """Tokens in our words: what came from the cache, and what went into it, is part of the input."""
     if said is None:
         return None
     read = (said.input_tokens, said.cache_creation_input_tokens, said.cache_read_input_tokens)
@@ -61,4 +60,7 @@ def _usage(said: UsageBody | None) -> Usage | None:
         total_tokens=total,
         cached_tokens=said.cache_read_input_tokens,
         reasoning_tokens=None if said.output_tokens_details is None else said.output_tokens_details.thinking_tokens,
+        cache_write_tokens=said.cache_creation_input_tokens,
+        cache_write_1h_tokens=None if said.cache_creation is None else said.cache_creation.ephemeral_1h_input_tokens,
+        service_tier=said.service_tier,
     )

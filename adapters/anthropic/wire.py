@@ -86,6 +86,12 @@ class OutputDetails(Struct, frozen=True):
     thinking_tokens: int | None = None
 
 
+class CacheCreation(Struct, frozen=True):
+    """Which of the tokens that went into the cache are kept for an hour."""
+
+    ephemeral_1h_input_tokens: int | None = None
+
+
 class UsageBody(Struct, frozen=True, kw_only=True):
     """Tokens. `input_tokens` are only those that neither came from the cache nor went into it."""
 
@@ -94,3 +100,5 @@ class UsageBody(Struct, frozen=True, kw_only=True):
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     output_tokens_details: OutputDetails | None = None
+    cache_creation: CacheCreation | None = None
+    service_tier: str | None = None

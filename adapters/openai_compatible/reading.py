@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from perdure.adapters.answers import DECODE_ERRORS
 from perdure.adapters.openai_compatible.wire import (
@@ -20,9 +21,10 @@ from perdure.adapters.openai_compatible.wire import (
     IncompleteDetails,
     OutputItem,
     Part,
+    TokenDetails,
     UsageBody,
 )
-from perdure.adapters.reading import UNREADABLE, optional, shortened
+from perdure.adapters.reading import UNREADABLE, optional, reported_cost, shortened
 from perdure.events.requests import Answer, LineError, Usage
 
 _bodies: Final = msgspec.json.Decoder(AnswerBody)
@@ -31,6 +33,7 @@ _usages: Final = msgspec.json.Decoder(UsageBody | None)
 _errors: Final = msgspec.json.Decoder(ErrorBody | None)
 _strings: Final = msgspec.json.Decoder(str | None)
 _details: Final = msgspec.json.Decoder(IncompleteDetails | None)
+_NO_DETAILS: Final = TokenDetails()
 
 
 class Said(Struct, frozen=True, gc=False):
@@ -47,10 +50,10 @@ def read_body(raw: bytes) -> Answer | LineError:
     except DECODE_ERRORS as error:
         return LineError(UNREADABLE, shortened(f"the answer cannot be read: {error}"), 200)
     judged = judge(body)
+    usage = _usage(optional(_usages, body.usage), optional(_strings, body.service_tier))
     if isinstance(judged, LineError):
-        return judged
-    usage, model = optional(_usages, body.usage), optional(_strings, body.model)
-    return Answer(judged.text, _usage(usage), judged.finish_reason, model, raw)
+        return judged if usage is None else replace(judged, usage=usage)
+    return Answer(judged.text, usage, judged.finish_reason, optional(_strings, body.model), raw)
 
 
 def judge(body: AnswerBody) -> Said | LineError:
@@ -104,17 +107,24 @@ def _say(parts: Sequence[Part], finish_reason: str | None) -> Said:
     return Said(refusal, "refusal") if refusal and not text else Said(text, finish_reason)
 
 
-def _usage(said: UsageBody | None) -> Usage | None:
+def _usage(said: UsageBody | None, service_tier: str | None) -> Usage | None:
     if said is None:
         return None
-    read, written = said.input_tokens_details, said.output_tokens_details
-    read, written = read or said.prompt_tokens_details, written or said.completion_tokens_details
+    read = said.input_tokens_details or said.prompt_tokens_details or _NO_DETAILS
+    written = said.output_tokens_details or said.completion_tokens_details or _NO_DETAILS
     return Usage(
         input_tokens=said.prompt_tokens if said.input_tokens is None else said.input_tokens,
         output_tokens=said.completion_tokens if said.output_tokens is None else said.output_tokens,
         total_tokens=said.total_tokens,
-        cached_tokens=None if read is None else read.cached_tokens,
-        reasoning_tokens=None if written is None else written.reasoning_tokens,
+        cached_tokens=read.cached_tokens,
+        reasoning_tokens=written.reasoning_tokens,
+        cache_write_tokens=read.cache_write_tokens,
+        audio_input_tokens=read.audio_tokens,
+        audio_output_tokens=written.audio_tokens,
+        image_input_tokens=read.image_tokens,
+        image_output_tokens=written.image_tokens,
+        service_tier=service_tier,
+        cost_ticks=reported_cost(said.cost_in_usd_ticks, said.cost),
     )
 
 

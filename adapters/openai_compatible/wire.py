@@ -117,17 +117,24 @@ class AnswerBody(Struct, frozen=True, kw_only=True):
     incomplete_details: Raw = Raw()
     model: Raw = Raw()
     usage: Raw = Raw()
+    service_tier: Raw = Raw()
 
 
 class TokenDetails(Struct, frozen=True):
-    """Which of the tokens came from a cache, and which went into reasoning."""
+    """Which of the tokens came from a cache or went into one, which went into reasoning, and which are no text."""
 
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
 
 
 class UsageBody(Struct, frozen=True, kw_only=True):
-    """Tokens, in the spelling of responses (`input`, `output`) and in that of chat (`prompt`, `completion`)."""
+    """Tokens, in the spelling of responses (`input`, `output`) and in that of chat (`prompt`, `completion`).
+
+    `cost_in_usd_ticks` (1e-10 US dollars) is xAI's own price of the answer, `cost` (US dollars) OpenRouter's.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -138,6 +145,8 @@ class UsageBody(Struct, frozen=True, kw_only=True):
     output_tokens_details: TokenDetails | None = None
     prompt_tokens_details: TokenDetails | None = None
     completion_tokens_details: TokenDetails | None = None
+    cost_in_usd_ticks: Raw = Raw()
+    cost: Raw = Raw()
 
 
 class Deleted(Struct, frozen=True):

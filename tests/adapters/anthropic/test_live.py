@@ -72,7 +72,14 @@ def test_an_answer_is_its_texts_and_counts_the_cache_as_input() -> None:
     raw = json.dumps(MESSAGE).encode()
     assert LIVE.read(MESSAGES, raw) == Answer(
         "Geiranger",
-        Usage(input_tokens=113, output_tokens=20, total_tokens=133, cached_tokens=100, reasoning_tokens=15),
+        Usage(
+            input_tokens=113,
+            output_tokens=20,
+            total_tokens=133,
+            cached_tokens=100,
+            reasoning_tokens=15,
+            cache_write_tokens=10,
+        ),
         "end_turn",
         "m-1",
         raw,

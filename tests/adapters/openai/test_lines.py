@@ -237,7 +237,7 @@ def test_w25_both_readings_of_a_line_agree_on_any_body(body: object, status: int
                 "completion_tokens_details": {"reasoning_tokens": 0},
                 "total_tokens": 15,
             },
-            Usage(10, 5, 15, 0, 0),
+            Usage(10, 5, 15, 0, 0, audio_input_tokens=0),
         ),
         ({"prompt_tokens": 10, "total_tokens": 10}, Usage(10, None, 10, None, None)),
         (EMPTY, Usage()),
