@@ -4,7 +4,7 @@
 | --- | --- |
 | `opening`, `content` | opening any source, and what comes out of it |
 | `disk_file`, `data_url` | paths and file objects, `data:` URLs (what lies in the web is read by an adapter) |
-| `media_type`, `filename` | what a file is, and what it may be called: pure |
+| `media_type`, `signatures`, `filename` | what a file is, and what it may be called: pure |
 """
 
 from perdure.actors.sources.content import Content as Content

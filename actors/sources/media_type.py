@@ -1,7 +1,7 @@
 """What a file is: its MIME type, from its first bytes, from what it was declared as, and from its name.
 
 The bytes win where they carry a signature that leaves no doubt; else the declaration, else the name. Signatures come
-from a library; which of them leave no doubt, and which types honestly share one, stands here.
+from a library (`signatures`); which of them leave no doubt, and which types honestly share one, stands here.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import mimetypes
 import re
-from collections.abc import Iterable, Sequence
-from typing import Final, Protocol, cast
+from collections.abc import Iterable
+from typing import Final
 
-import puremagic
 from msgspec import Struct
+
+from perdure.actors.sources.signatures import find_signatures
 
 DEFAULT: Final = "application/octet-stream"
 
@@ -116,16 +117,6 @@ _MORE_EXTENSIONS: Final = {
 """What Python's own table lacks or spells otherwise."""
 
 
-class _Match(Protocol):
-    """A signature that was found, as the library gives it. Its MIME type may be ""."""
-
-    @property
-    def mime_type(self) -> str: ...
-
-    @property
-    def byte_match(self) -> bytes: ...
-
-
 class MediaType(Struct, frozen=True):
     """What a file is. `charset` is "" unless one was declared; `corrected_from` is the declaration that the bytes
     contradict, "" where there is none."""
@@ -189,13 +180,7 @@ def extension_for(mime_type: str) -> str:
 
 def _signatures(head: bytes) -> list[tuple[str, int]]:
     """Types whose signature `head` has, with the signature's length; the longest first."""
-    try:
-        # The library's own annotations leave this out.
-        matches = cast("Sequence[_Match]", puremagic.magic_string(head))  # pyright: ignore[reportUnknownMemberType]
-    except (puremagic.PureError, ValueError):
-        return []
-    named = [(_SPELLINGS.get(match.mime_type, match.mime_type), len(match.byte_match)) for match in matches]
-    return [(mime_type, size) for mime_type, size in named if mime_type]
+    return [(_SPELLINGS.get(mime_type, mime_type), size) for mime_type, size in find_signatures(head)]
 
 
 def _certain(head: bytes, found: list[tuple[str, int]]) -> str:
