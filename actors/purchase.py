@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
+import trio
 from msgspec import Struct
 
 from perdure.actors.fetch import CredentialMissing, Fetch, FetchError, Network, NotSent, Refused, Unknown
@@ -162,17 +163,19 @@ class Purchase(Struct):
         return f"{verb}/{self.ordinal}/{self.attempt}"
 
     def not_before(self, settle_us: int) -> int:
-        """When that effect may start, in µs UTC: a reconcile waits until the provider's list surely shows it."""
+        """When that effect may start, in µs UTC: a reconcile waits until the provider's list shows what was bought at
+        the intent. What took its time and was bought later is found by the second look, see `perform_purchase`."""
         return self.intended_at + settle_us if self.owed else self.retry_at
 
 
 class PurchaseEffect(Effect, frozen=True, kw_only=True):
-    """What performing a purchase needs to know."""
+    """What performing a purchase needs to know. `settle_us`: how long the provider's list may not show it yet."""
 
     ordinal: int
     attempt: int
     since: int = 0
     can_find: bool = True
+    settle_us: int = 0
 
 
 class Found(Protocol):
@@ -200,6 +203,9 @@ async def perform_purchase(
     """Buys, or reconciles when the state it was started on held an intent.
 
     `find` gets the time (µs UTC) back to which the list must be read. `bought(thing, reconciled)` makes the report.
+
+    When a reconcile begins nothing is on its way any more; but a long upload may have ended just before, and be far
+    younger than its intent. So absence is believed only when a second look, `settle_us` after the first, shows it too.
     """
     if effect.intended:
         return await _reconcile(effect, port, network, find=find, bought=bought)
@@ -251,6 +257,9 @@ async def _reconcile(
     fetch = network.bind(effect.lane, trace=port.trace)
     try:
         things = await find(fetch, effect.since - CLOCK_MARGIN_US)
+        if not things and effect.settle_us:
+            await trio.sleep(effect.settle_us / SECOND_US)
+            things = await find(fetch, effect.since - CLOCK_MARGIN_US)
     except FetchError as error:
         waited_us = port.now() - effect.since
         if waited_us > RECONCILE_PATIENCE_US:

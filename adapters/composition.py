@@ -19,7 +19,7 @@ from msgspec import Struct
 from perdure.actors.backing import Acting, Watching
 from perdure.actors.batch.batches import BatchDefaults
 from perdure.actors.batch.effects import Batches
-from perdure.actors.batch.ports import BatchProvider, FileProvider
+from perdure.actors.batch.ports import BatchProvider
 from perdure.actors.fetch import CredentialMissing
 from perdure.actors.file.effects import Files
 from perdure.actors.file.files import Sources
@@ -101,11 +101,6 @@ def providers() -> Mapping[str, BatchProvider]:
     return {openai.NAME: openai.OpenAIBatches()}
 
 
-def file_providers() -> Mapping[str, FileProvider]:
-    """The providers whose files perdure speaks, by name."""
-    return {openai.NAME: openai.OpenAIFiles()}
-
-
 def live_providers() -> Mapping[str, LiveProvider]:
     """The providers that perdure asks single requests, by name."""
     return {
@@ -181,11 +176,12 @@ class Resolver:
 
 def kinds_over(log_id: str, network: Engine, blobs: BlobStore) -> list[Kind[Any, Any]]:
     """All kinds of actor, wired to a log's blobs and to the network."""
+    files, live = remote_files(), live_providers()
     return [
-        Batches(log_id=log_id, providers=providers(), live=live_providers(), network=network, blobs=blobs),
-        Files(log_id=log_id, providers=remote_files(), network=network, blobs=blobs),
-        ProviderFiles(log_id=log_id, providers=file_providers(), network=network, blobs=blobs),
-        Requests(log_id=log_id, providers=live_providers(), network=network, blobs=blobs),
+        Batches(log_id=log_id, providers=providers(), files=files, live=live, network=network, blobs=blobs),
+        Files(log_id=log_id, providers=files, network=network, blobs=blobs),
+        ProviderFiles(log_id=log_id, providers=files, network=network, blobs=blobs),
+        Requests(log_id=log_id, providers=live, network=network, blobs=blobs),
     ]
 
 

@@ -150,6 +150,12 @@ class FileReady(Event, frozen=True, tag="FileReady"):
     provider_file: str
 
 
+class FileNotNeeded(Event, frozen=True, tag="FileNotNeeded"):
+    """The part has no input file: its lines go into the call that creates its batch."""
+
+    part: int
+
+
 class FileTroubled(Event, frozen=True, tag="FileTroubled"):
     """The part's file cannot be uploaded until somebody mends a key or a quota, as was learnt at `at`."""
 
@@ -403,6 +409,12 @@ class NoteFileAsked(Command, frozen=True):
     file: str
 
 
+class NoteFileNotNeeded(Command, frozen=True):
+    """Report: the provider takes the part's lines with the call that creates its batch."""
+
+    part: int
+
+
 class FileStored(Command, frozen=True):
     """From the file actor: the part's lines are at the provider."""
 
@@ -557,6 +569,7 @@ BATCH_EVENTS = (
     LinesAbandoned,
     FileAsked,
     FileReady,
+    FileNotNeeded,
     FileTroubled,
     FileResumeAsked,
     FileResumed,

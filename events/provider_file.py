@@ -65,12 +65,26 @@ def ordered(event: UploadAsked) -> UploadOrdered:
 
 
 class FileUploaded(Event, frozen=True, tag="FileUploaded"):
-    """The provider has it as `provider_file`; `expires_at` is µs since 1970 UTC, 0 for never."""
+    """The provider has it as `provider_file`; `expires_at` is µs since 1970 UTC, 0 for never.
+
+    `processing_since`: since when (µs UTC) the provider has been processing it; 0: it can be used at once.
+    """
 
     attempt: int
     provider_file: str
     expires_at: int = 0
     reconciled: bool = False
+    processing_since: int = 0
+
+
+class UploadSessionKept(Event, frozen=True, tag="UploadSessionKept"):
+    """The provider gave the upload a place at which it can be taken up again after it broke off."""
+
+    session: Sealed[str]
+
+
+class FileProcessed(Event, frozen=True, tag="FileProcessed"):
+    """The provider has processed it: it can be used."""
 
 
 class UploadFailed(Event, frozen=True, tag="UploadFailed"):
@@ -127,6 +141,18 @@ class NoteUploaded(Command, frozen=True):
     provider_file: str
     expires_at: int = 0
     reconciled: bool = False
+    processing: bool = False
+
+
+class KeepUploadSession(Command, frozen=True):
+    """Report: the upload can be taken up again at `session`."""
+
+    attempt: int
+    session: str
+
+
+class NoteFileProcessed(Command, frozen=True):
+    """Report: the provider has processed it."""
 
 
 class FailUpload(Command, frozen=True):
@@ -146,7 +172,16 @@ class NoteOwnerTold(Command, frozen=True):
     """Report: the owner knows."""
 
 
-PROVIDER_FILE_EVENTS = (UploadOrdered, FileUploaded, UploadFailed, UploadWithdrawn, OwnerWarned, OwnerTold)
+PROVIDER_FILE_EVENTS = (
+    UploadOrdered,
+    UploadSessionKept,
+    FileUploaded,
+    FileProcessed,
+    UploadFailed,
+    UploadWithdrawn,
+    OwnerWarned,
+    OwnerTold,
+)
 """The types that are written today."""
 
 PROVIDER_FILE_UPCASTERS: Mapping[type[Event], Upcaster] = {UploadAsked: ordered}

@@ -19,6 +19,7 @@ from perdure.events.batch import CancelRequested as CancelRequested
 from perdure.events.batch import CancelSent as CancelSent
 from perdure.events.batch import DuplicateCancelled as DuplicateCancelled
 from perdure.events.batch import FileAsked as FileAsked
+from perdure.events.batch import FileNotNeeded as FileNotNeeded
 from perdure.events.batch import FileReady as FileReady
 from perdure.events.batch import FileResumeAsked as FileResumeAsked
 from perdure.events.batch import FileResumed as FileResumed
@@ -96,11 +97,13 @@ from perdure.events.messages import ProviderRef as ProviderRef
 from perdure.events.messages import Text as Text
 from perdure.events.messages import Url as Url
 from perdure.events.messages import Video as Video
+from perdure.events.provider_file import FileProcessed as FileProcessed
 from perdure.events.provider_file import FileUploaded as FileUploaded
 from perdure.events.provider_file import OwnerTold as OwnerTold
 from perdure.events.provider_file import OwnerWarned as OwnerWarned
 from perdure.events.provider_file import UploadFailed as UploadFailed
 from perdure.events.provider_file import UploadOrdered as UploadOrdered
+from perdure.events.provider_file import UploadSessionKept as UploadSessionKept
 from perdure.events.provider_file import UploadWithdrawn as UploadWithdrawn
 from perdure.events.purchase import DuplicatePurchase as DuplicatePurchase
 from perdure.events.purchase import PurchaseAbsent as PurchaseAbsent

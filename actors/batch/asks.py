@@ -57,23 +57,33 @@ class ReachLineDeadline(Effect, frozen=True, kw_only=True):
 
 
 class AskForFile(Effect, frozen=True, kw_only=True):
-    """Order the part's input file, all of `chunks` without the lines `left_out`, from a provider-file actor."""
+    """Order the part's input file, all of `chunks` without the lines `left_out`, from a provider-file actor, if the
+    provider needs one for it."""
 
     part: int
     provider: str
     credential: str
     chunks: Sequence[Chunk]
     left_out: Sequence[tuple[int, int]]
-    settle_us: int
     patience_us: int
 
 
 class Buy(PurchaseEffect, frozen=True, kw_only=True):
-    """Create the part's batch at the provider, or find it there."""
+    """Create the part's batch at the provider, or find it there.
+
+    Its lines are all of `chunks`, numbered from `first` to `last`, without those `left_out`. They lie in
+    `provider_file`; where that is "" they go with the call. `others` are batches at the provider that are not it.
+    """
 
     provider: str
     endpoint: str
+    model: str
     provider_file: str
+    chunks: Sequence[Chunk]
+    first: int
+    last: int
+    left_out: Sequence[tuple[int, int]]
+    others: frozenset[str]
 
 
 class Poll(Effect, frozen=True, kw_only=True):
@@ -209,8 +219,15 @@ def _of_part(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane
                 since=purchase.intended_at,
                 can_find=opened.searchable,
                 provider=opened.provider,
+                settle_us=opened.settle_us,
                 endpoint=opened.endpoint,
+                model=opened.model,
                 provider_file=part.provider_file,
+                chunks=_chunks(state, part),
+                first=part.part.first,
+                last=part.part.last,
+                left_out=part.left_out,
+                others=_others(state),
             ),
         )
     if part.phase == "submitted":
@@ -242,10 +259,26 @@ def _of_part(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane
                 cursor=part.cursor,
                 troubled_since=part.troubled_since,
                 left_out=part.left_out,
-                withdraw="" if part.provider_file else part.file or derived_id(FILE_ID, state.actor, part.number),
+                withdraw=_unfinished_file(state, part),
             ),
         )
     return ()
+
+
+def _chunks(state: BatchState, part: PartState) -> Sequence[Chunk]:
+    return [chunk for chunk in state.chunks if part.part.first <= chunk.first <= part.part.last]
+
+
+def _others(state: BatchState) -> frozenset[str]:
+    """The batches at the provider that are known already."""
+    return frozenset({*state.unwanted, *(part.provider_batch for part in state.parts)} - {""})
+
+
+def _unfinished_file(state: BatchState, part: PartState) -> str:
+    """The file actor that may still be at work for a part, "" when there is none."""
+    if part.provider_file or part.inline:
+        return ""
+    return part.file or derived_id(FILE_ID, state.actor, part.number)
 
 
 def _ask_for_file(state: BatchState, opened: BatchOpened, part: PartState) -> AskForFile:
@@ -255,9 +288,8 @@ def _ask_for_file(state: BatchState, opened: BatchOpened, part: PartState) -> As
         part=part.number,
         provider=opened.provider,
         credential=opened.credential,
-        chunks=[chunk for chunk in state.chunks if part.part.first <= chunk.first <= part.part.last],
+        chunks=_chunks(state, part),
         left_out=part.left_out,
-        settle_us=opened.settle_us,
         patience_us=opened.window_us,
     )
 

@@ -42,6 +42,7 @@ from perdure.events.batch import (
     FileAsked,
     FileBlocked,
     FileFailed,
+    FileNotNeeded,
     FileReady,
     FileResumeAsked,
     FileResumed,
@@ -52,6 +53,7 @@ from perdure.events.batch import (
     NoteCancelSent,
     NoteDuplicateCancelled,
     NoteFileAsked,
+    NoteFileNotNeeded,
     NoteFileResumed,
     NoteLineAnswered,
     NotePolled,
@@ -373,6 +375,8 @@ def _decide_part(state: BatchState, command: Command, at: int) -> Sequence[Event
     match command:
         case NoteFileAsked():
             return (FileAsked(part=number, file=command.file),) if part.phase == "closed" else ()
+        case NoteFileNotNeeded():
+            return (FileNotNeeded(part=number),) if part.phase == "closed" else ()
         case FileStored():
             if part.phase not in ("closed", "filing"):
                 return ()

@@ -22,27 +22,30 @@ from perdure.actors.batch.asks import (
     ReachLineDeadline,
     ResumeFile,
 )
-from perdure.actors.batch.bitmap import within
+from perdure.actors.batch.bitmap import size_of
 from perdure.actors.batch.decide import decide
 from perdure.actors.batch.direct.asks import AskLive, WriteError
 from perdure.actors.batch.direct.effects import DirectLines
-from perdure.actors.batch.input_file import number_of, without
-from perdure.actors.batch.ports import BatchProvider, Blobs, ProviderBatch
+from perdure.actors.batch.input_file import Input, number_of
+from perdure.actors.batch.ports import BatchInput, BatchProvider, Blobs, ProviderBatch, Sought
 from perdure.actors.batch.state import CODEC, FOLD, KIND, BatchState
 from perdure.actors.fetch import CredentialMissing, Fetch, FetchError, Network, Refused
 from perdure.actors.kind import Again, Effect, Index, Port, Row
 from perdure.actors.live import LiveProvider
 from perdure.actors.nowhere import Nowhere
 from perdure.actors.purchase import BLOCKING, PASSING, SECOND_US, jitter, perform_purchase
+from perdure.actors.remote_files import RemoteFiles
 from perdure.events.batch import (
     CancelBatch,
     CloseBatch,
     EndPart,
     EndStatus,
     ExpireLines,
+    FileFailed,
     NoteCancelSent,
     NoteDuplicateCancelled,
     NoteFileAsked,
+    NoteFileNotNeeded,
     NoteFileResumed,
     NotePolled,
     NoteSubmitted,
@@ -52,9 +55,11 @@ from perdure.events.batch import (
     TakeResults,
 )
 from perdure.events.command import Command
+from perdure.events.errors import BlobLost
 from perdure.events.event import Event
 from perdure.events.ids import derived_id
 from perdure.events.provider_file import AskUpload, ResumeUpload, WithdrawUpload
+from perdure.events.purchase import RefusePurchase
 from perdure.events.requests import LineError
 from perdure.events.sealed import plain
 
@@ -95,10 +100,12 @@ class Batches:
         providers: Mapping[str, BatchProvider],
         network: Network,
         blobs: Blobs,
+        files: Mapping[str, RemoteFiles] = {},
         live: Mapping[str, LiveProvider] = {},
     ) -> None:
         self._log_id = log_id
         self._providers = providers
+        self._files = files
         self._network = network
         self._blobs = blobs
         self._direct = DirectLines(log_id=log_id, batches=providers, live=live, network=network, blobs=blobs)
@@ -170,23 +177,30 @@ class Batches:
     # ------------------------------------------------------------------ towards the provider
 
     async def _ask_for_file(self, effect: AskForFile, port: Port) -> None:
-        file = derived_id(FILE_ID, port.actor, effect.part)
         segments: list[tuple[str, int]] = []
         cut: list[str] = []
         try:
-            for chunk in effect.chunks:
-                left_out = within(effect.left_out, chunk.first, chunk.first + chunk.count - 1)
-                if not left_out:
+            lines = Input(self._blobs, effect.chunks, effect.left_out)
+            if not self._providers[effect.provider].needs_file(await lines.size_bytes()):
+                await port.report(NoteFileNotNeeded(part=effect.part))
+                return
+            async for chunk, rest in lines.pieces():
+                if rest is None:
                     segments.append((chunk.blob, chunk.size_bytes))
-                elif rest := without(await self._blobs.read(chunk.blob), chunk.first, left_out):
+                else:
                     cut.append((await self._blobs.put(rest)).digest)
                     segments.append((cut[-1], len(rest)))
+            file = derived_id(FILE_ID, port.actor, effect.part)
             await self._order_file(effect, port, file, segments)
+        except BlobLost as lost:
+            await port.report(FileFailed(part=effect.part, code="blob_lost", message=str(lost)))
+        else:
+            await port.report(NoteFileAsked(part=effect.part, file=file))
         finally:
             self._blobs.release(*cut)
-        await port.report(NoteFileAsked(part=effect.part, file=file))
 
     async def _order_file(self, effect: AskForFile, port: Port, file: str, segments: Sequence[tuple[str, int]]) -> None:
+        files = self._files[effect.provider]
         order = AskUpload(
             provider=effect.provider,
             credential=effect.credential,
@@ -196,23 +210,39 @@ class Batches:
             owner_kind=KIND,
             owner=port.actor,
             part=effect.part,
-            settle_us=effect.settle_us,
+            settle_us=int(files.settle_s * SECOND_US),
             patience_us=effect.patience_us,
-            searchable=self._providers[effect.provider].searchable,
+            searchable=files.searchable,
         )
         await port.tell(FILE_KIND, file, order)
 
     async def _buy(self, effect: Buy, port: Port) -> Again | None:
         provider = self._providers[effect.provider]
         identity = f"{self._log_id}-{port.actor}-{effect.ordinal}"
+        count = effect.last - effect.first + 1 - size_of(effect.left_out)
+        lines = Input(self._blobs, effect.chunks, effect.left_out)
 
         async def create(fetch: Fetch) -> ProviderBatch:
-            return await provider.create(
-                fetch, file_id=effect.provider_file, endpoint=effect.endpoint, identity=identity
+            part = BatchInput(
+                model=effect.model,
+                count=count,
+                size_bytes=await lines.size_bytes(),
+                file=effect.provider_file,
+                lines=lines.runs,
             )
+            return await provider.create(fetch, part, endpoint=effect.endpoint, identity=identity)
 
         async def find(fetch: Fetch, since: int) -> Sequence[ProviderBatch]:
-            return await provider.find(fetch, identity=identity, since=since)
+            sought = Sought(
+                identity=identity,
+                line_prefix=f"{port.actor}-",
+                count=count,
+                first=effect.first,
+                last=effect.last,
+                since=since,
+                others=effect.others,
+            )
+            return [batch for batch in await provider.find(fetch, sought) if batch.id not in effect.others]
 
         def bought(batch: ProviderBatch, reconciled: bool) -> Command:
             return NoteSubmitted(
@@ -223,9 +253,15 @@ class Batches:
                 reconciled=reconciled,
             )
 
-        return await perform_purchase(
-            effect, port, self._network, identity=identity, create=create, find=find, bought=bought
-        )
+        try:
+            return await perform_purchase(
+                effect, port, self._network, identity=identity, create=create, find=find, bought=bought
+            )
+        except BlobLost as lost:
+            # What was sent ended in the middle: the provider cannot have taken it.
+            ordinal, attempt = effect.ordinal, effect.attempt
+            await port.report(RefusePurchase(ordinal=ordinal, attempt=attempt, kind="blob_lost", message=str(lost)))
+            return None
 
     async def _cancel(self, effect: Cancel, port: Port) -> Again | None:
         fetch = self._network.bind(effect.lane, trace=port.trace)

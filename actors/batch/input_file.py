@@ -1,13 +1,42 @@
-"""A part's input file: the lines that were collected, without those that were abandoned before the window closed.
+"""A part's input: the lines that were collected, without those that were abandoned before the window closed.
 
-What is left out is known from the log, so the file is the same however often it is put together.
+What is left out is known from the log, so the input is the same however often it is put together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
-from perdure.actors.batch.bitmap import Ranges
+from perdure.actors.batch.bitmap import Ranges, within
+from perdure.actors.batch.ports import Blobs
+from perdure.actors.batch.state import Chunk
+
+
+class Input:
+    """The lines of a part: all of `chunks` without those `left_out`. Holds one chunk at a time."""
+
+    def __init__(self, blobs: Blobs, chunks: Sequence[Chunk], left_out: Ranges) -> None:
+        self._blobs = blobs
+        self._chunks = chunks
+        self._left_out = left_out
+
+    async def pieces(self) -> AsyncIterator[tuple[Chunk, bytes | None]]:
+        """Each chunk that has lines of the part, with what is left of it, None for all of it. Raises `BlobLost`."""
+        for chunk in self._chunks:
+            left_out = within(self._left_out, chunk.first, chunk.first + chunk.count - 1)
+            if not left_out:
+                yield chunk, None
+            elif rest := without(await self._blobs.read(chunk.blob), chunk.first, left_out):
+                yield chunk, rest
+
+    async def size_bytes(self) -> int:
+        """The bytes of all lines. Raises `BlobLost`."""
+        return sum([chunk.size_bytes if rest is None else len(rest) async for chunk, rest in self.pieces()])
+
+    async def runs(self) -> AsyncIterator[bytes]:
+        """The lines in runs of whole ones. Raises `BlobLost`."""
+        async for chunk, rest in self.pieces():
+            yield await self._blobs.read(chunk.blob) if rest is None else rest
 
 
 def without(data: bytes, first: int, left_out: Ranges) -> bytes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from perdure.actors.fetch import BodySource, Fetch
+from perdure.actors.fetch import Fetch, FetchError
 from perdure.events.requests import Answer, LineError, Prompt, RawRequest
 
 ProviderStatus = Literal["pending", "processing", "completed", "failed", "expired", "cancelled"]
@@ -22,6 +22,42 @@ class BatchLimits(Struct, frozen=True, kw_only=True):
     max_bytes: int
 
 
+class BatchInput(Struct, frozen=True, kw_only=True):
+    """What one part is bought with: `count` lines of `size_bytes` bytes, as `encode_line` made them, all for `model`.
+
+    `file` is what its upload is called at the provider (`RemoteFile.id`), "" where the lines go into the create call
+    itself. `lines` gives them in runs of whole lines, anew and the same each time it is called; it raises `BlobLost`.
+    """
+
+    model: str
+    count: int
+    size_bytes: int
+    file: str
+    lines: Callable[[], AsyncIterator[bytes]]
+
+
+class Sought(Struct, frozen=True, kw_only=True):
+    """What tells a batch that may have been created apart from others. Lists are read back to `since` (µs since 1970
+    UTC).
+
+    `identity` is what was planted where the provider has a place for it. It has `count` lines, whose ids are
+    `line_prefix` and a number from `first` to `last`. `others` are batches that are known already and are not it.
+    """
+
+    identity: str
+    line_prefix: str
+    count: int
+    first: int
+    last: int
+    since: int
+    others: frozenset[str] = frozenset()
+
+
+class Undecided(FetchError):
+    """There are candidates, and it cannot be told yet which of them is the one that is sought: ask again later, after
+    `retry_after_s` where that is given."""
+
+
 class InputProblem(Struct, frozen=True):
     """What a provider has against the input: `line` counts from 1 within the part, None when it is about all of it."""
 
@@ -33,8 +69,9 @@ class InputProblem(Struct, frozen=True):
 class ProviderBatch(Struct, frozen=True, kw_only=True):
     """A batch as its provider shows it. `created_at` is µs since 1970 UTC.
 
-    `sources` are the ids of everything that must be read for the results, output first, then errors; empty ids are left
-    out. `poll_after_s` is the provider's own hint for the next poll, in seconds.
+    `sources` name everything that must be read for the results, output first, then errors, in words that `results`
+    understands: a file's id, a URL, `inline`; empty ones are left out. `poll_after_s` is the provider's own hint for
+    the next poll, in seconds.
     """
 
     id: str
@@ -55,16 +92,6 @@ class OutputLine(Struct, frozen=True, gc=False):
     line_id: str
     ok: bool
     raw: bytes
-
-
-class StoredFile(Struct, frozen=True, kw_only=True):
-    """A file as its provider shows it. Times are µs since 1970 UTC; `expires_at` is None for never."""
-
-    id: str
-    filename: str
-    size_bytes: int
-    created_at: int
-    expires_at: int | None = None
 
 
 class Stored(Protocol):
@@ -136,12 +163,19 @@ class BatchProvider(Protocol):
         """What a result line says. Never raises: what cannot be read is a `LineError`."""
         ...
 
-    async def create(self, fetch: Fetch, *, file_id: str, endpoint: str, identity: str) -> ProviderBatch:
-        """Buys: creates the batch over an uploaded file, with `identity` planted in it."""
+    def needs_file(self, size_bytes: int) -> bool:
+        """Whether lines of this size are uploaded as a file before the batch is created."""
         ...
 
-    async def find(self, fetch: Fetch, *, identity: str, since: int) -> Sequence[ProviderBatch]:
-        """All batches with `identity`, oldest first; reads every page back to `since` (µs since 1970 UTC)."""
+    async def create(self, fetch: Fetch, part: BatchInput, *, endpoint: str, identity: str) -> ProviderBatch:
+        """Buys: creates the batch over `part`, with `identity` planted in it where the provider has a place for it."""
+        ...
+
+    async def find(self, fetch: Fetch, sought: Sought) -> Sequence[ProviderBatch]:
+        """All batches that are what is sought, oldest first; reads every page back to `sought.since`.
+
+        May raise `Undecided` too.
+        """
         ...
 
     async def status(self, fetch: Fetch, batch_id: str) -> ProviderBatch:
@@ -153,30 +187,12 @@ class BatchProvider(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[bytes]]]:
         """The raw lines of a source behind its first `skip_bytes` bytes, in runs as they arrive, newlines stripped.
 
-        Each line accounts for its own bytes plus one. Bounded memory. Raises `Unknown` when the source ends early.
+        A source gives the same bytes each time. Each line accounts for its own bytes plus one; where the provider has
+        no lines, a line is one result as the provider wrote it. Bounded memory. Raises `Unknown` when the source ends
+        early.
         """
         ...
 
     async def cancel(self, fetch: Fetch, batch_id: str) -> None:
         """Asks the provider to cancel. Returns when it agreed, or when there is nothing left to cancel."""
-        ...
-
-
-class FileProvider(Protocol):
-    """A provider's files, as far as a batch needs them."""
-
-    name: str
-    searchable: bool
-    settle_s: float
-
-    async def upload(
-        self, fetch: Fetch, *, filename: str, purpose: str, body: BodySource, size_bytes: int
-    ) -> StoredFile:
-        """Stores a file. `filename` is the planted identity."""
-        ...
-
-    async def find(
-        self, fetch: Fetch, *, filename: str, size_bytes: int, purpose: str, since: int
-    ) -> Sequence[StoredFile]:
-        """All files with this name and size, oldest first; reads every page back to `since` (µs since 1970 UTC)."""
         ...

@@ -28,6 +28,7 @@ from perdure.events.batch import (
     CancelSent,
     DuplicateCancelled,
     FileAsked,
+    FileNotNeeded,
     FileReady,
     FileResumeAsked,
     FileResumed,
@@ -50,7 +51,7 @@ from perdure.events.purchase import PURCHASE_EVENTS, DuplicatePurchase
 from perdure.events.supervision import SUPERVISION_EVENTS
 
 KIND = "batch"
-FOLD = 3
+FOLD = 4
 
 CODEC: Codec[Event] = Codec(KIND, (*BATCH_EVENTS, *PURCHASE_EVENTS, *SUPERVISION_EVENTS))
 
@@ -87,7 +88,8 @@ class Due(Struct):
 class PartState(Struct):
     """One part on its way. `phase`: `closed`, `filing`, `ready`, `submitted`, `ended`, `settled`; µs since 1970 UTC.
 
-    `left_out` are the lines that its input file does not have: they were abandoned before the window closed. `given_up`
+    `inline`: it has no input file, its lines go into the call that creates its batch. `left_out` are the lines that it
+    is bought without: they were abandoned before the window closed. `given_up`
     is why the last of its lines was abandoned, "" while somebody waits for one.
     """
 
@@ -95,6 +97,7 @@ class PartState(Struct):
     part: Part
     purchase: Purchase
     phase: str = "closed"
+    inline: bool = False
     file: str = ""
     provider_file: str = ""
     provider_batch: str = ""
@@ -341,6 +344,8 @@ def _evolve_part(state: BatchState, event: Event) -> None:
         case FileReady():
             part.phase, part.provider_file = "ready", event.provider_file
             part.blocked, part.resume_file = "", False
+        case FileNotNeeded():
+            part.phase, part.inline = "ready", True
         case FileTroubled():
             part.blocked = event.error
         case FileResumeAsked():

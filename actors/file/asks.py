@@ -92,6 +92,7 @@ def _of_copy(state: FileState, created: FileCreated, copy: Copy) -> Iterator[Eff
             attempt=purchase.attempt,
             since=purchase.intended_at,
             can_find=order.searchable,
+            settle_us=order.settle_us,
             file=created,
             order=order,
             session=copy.session,

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
-import trio
-
 from perdure.actors.fetch import Fetch, FetchError, Network, Refused
 from perdure.actors.file import asks
 from perdure.actors.file import decide as judging
@@ -158,10 +156,6 @@ class Files:
 
         async def find(fetch: Fetch, since: int) -> Sequence[RemoteFile]:
             found = await remote_files.find(fetch, filename=filename, size_bytes=file.size_bytes, since=since)
-            if not found and order.settle_us:
-                # An upload takes its time: what it left may be much younger than the intent, and not be listed yet.
-                await trio.sleep(order.settle_us / SECOND_US)
-                found = await remote_files.find(fetch, filename=filename, size_bytes=file.size_bytes, since=since)
             # The first one is adopted, the others are deleted there: one that works before one that does not.
             return sorted(found, key=lambda remote: remote.readiness == "failed")
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from perdure.actors.kind import Effect, Index, Row
 from perdure.actors.lane import LOCAL, Lane
-from perdure.actors.purchase import Purchase, PurchaseEffect
+from perdure.actors.purchase import SECOND_US, Purchase, PurchaseEffect
 from perdure.events.codec import Codec
 from perdure.events.command import Command, Orphan
 from perdure.events.errors import Rejected
@@ -22,7 +22,10 @@ from perdure.events.provider_file import (
     PROVIDER_FILE_UPCASTERS,
     AskUpload,
     FailUpload,
+    FileProcessed,
     FileUploaded,
+    KeepUploadSession,
+    NoteFileProcessed,
     NoteOwnerTold,
     NoteOwnerWarned,
     NoteUploaded,
@@ -31,6 +34,7 @@ from perdure.events.provider_file import (
     ResumeUpload,
     UploadFailed,
     UploadOrdered,
+    UploadSessionKept,
     UploadWithdrawn,
     WithdrawUpload,
 )
@@ -50,7 +54,7 @@ from perdure.events.sealed import plain
 from perdure.events.supervision import SUPERVISION_EVENTS
 
 KIND = "provider_file"
-FOLD = 2
+FOLD = 3
 
 UPLOAD_EVENTS: tuple[type[Event], ...] = tuple(event for event in PURCHASE_EVENTS if event is not PurchaseLost)
 """What may happen to an upload as a purchase: it is never lost, for doubt only means another try."""
@@ -61,8 +65,18 @@ CODEC: Codec[Event] = Codec(KIND, (*PROVIDER_FILE_EVENTS, *UPLOAD_EVENTS, *SUPER
 PURCHASE_REPORTS = (IntendPurchase, DoubtPurchase, RefusePurchase, MissPurchase, LosePurchase, NoteDuplicate)
 
 
+FIRST_LOOK_US = 1 * SECOND_US
+"""When a file that is being processed is first looked at, from when it was stored."""
+
+_STATUSES = {"asked": "running", "processing": "running", "uploaded": "succeeded", "withdrawn": "cancelled"}
+
+
 class FileState(Struct):
-    """A file between its order and its end. `status`: `new`, `asked`, `uploaded`, `failed` or `withdrawn`."""
+    """A file between its order and its end.
+
+    `status`: `new`, `asked`, `processing`, `uploaded`, `failed` or `withdrawn`. `session`: where an upload that broke
+    off can be taken up again. `stored_at`: since when it is processed (µs UTC).
+    """
 
     actor: str
     tenant: str
@@ -70,7 +84,9 @@ class FileState(Struct):
     order: UploadOrdered | None = None
     status: str = "new"
     withdrawn: bool = False
+    session: str = ""
     provider_file: str = ""
+    stored_at: int = 0
     code: str = ""
     message: str = ""
     warned: int = 0
@@ -79,9 +95,19 @@ class FileState(Struct):
 
 
 class UploadEffect(PurchaseEffect, frozen=True, kw_only=True):
-    """Put the order's blobs at the provider, or find them there."""
+    """Put the order's blobs at the provider, or find them there. `session`: where an earlier attempt can be taken up
+    again, "" for nowhere."""
 
     order: UploadOrdered
+    session: str
+
+
+class WatchUpload(Effect, frozen=True, kw_only=True):
+    """Look whether the provider has processed the file, which it has had since `since` (µs since 1970 UTC)."""
+
+    provider: str
+    provider_file: str
+    since: int
 
 
 class WarnOwner(Effect, frozen=True, kw_only=True):
@@ -116,18 +142,26 @@ def decide(state: FileState, command: Command, at: int) -> Sequence[Event]:
         case AskUpload():
             return _asked(state, command)
         case WithdrawUpload():
-            return () if state.status != "asked" or state.withdrawn else (UploadWithdrawn(),)
+            wanted = state.status in ("asked", "processing") and not state.withdrawn
+            return (UploadWithdrawn(),) if wanted else ()
         case ResumeUpload():
             blocked = state.status == "asked" and state.purchase.phase == "open" and state.purchase.blocked
             return (PurchaseResumed(ordinal=0, attempt=state.purchase.attempt),) if blocked else ()
         case NoteUploaded():
-            return _uploaded(state, command) if command.attempt == state.purchase.attempt else ()
+            return _uploaded(state, command, at) if command.attempt == state.purchase.attempt else ()
+        case KeepUploadSession():
+            mine = state.status == "asked" and command.attempt == state.purchase.attempt
+            news = mine and command.session != state.session
+            return (UploadSessionKept(session=plain(command.session)),) if news else ()
+        case NoteFileProcessed():
+            return (FileProcessed(),) if state.status == "processing" else ()
         case Orphan(report=NoteUploaded() as report):
             # A second copy of an input file costs nothing and expires by itself: nobody has to take it back.
-            return _uploaded(state, report) if state.purchase.phase == "open" else ()
+            return _uploaded(state, report, at) if state.purchase.phase == "open" else ()
         case FailUpload():
             surely_not_whole = state.status == "asked" and state.purchase.phase in ("open", "intended")
-            return (UploadFailed(code=command.code, message=plain(command.message)),) if surely_not_whole else ()
+            fails = surely_not_whole or state.status == "processing"
+            return (UploadFailed(code=command.code, message=plain(command.message)),) if fails else ()
         case NoteOwnerWarned():
             news = state.status == "asked" and state.warned < command.attempt == state.purchase.attempt
             return (OwnerWarned(attempt=command.attempt),) if news else ()
@@ -149,7 +183,7 @@ def _asked(state: FileState, command: AskUpload) -> Sequence[Event]:
     return ()
 
 
-def _uploaded(state: FileState, report: NoteUploaded) -> Sequence[Event]:
+def _uploaded(state: FileState, report: NoteUploaded, at: int) -> Sequence[Event]:
     if state.status != "asked":
         return ()
     return (
@@ -158,6 +192,7 @@ def _uploaded(state: FileState, report: NoteUploaded) -> Sequence[Event]:
             provider_file=report.provider_file,
             expires_at=report.expires_at,
             reconciled=report.reconciled,
+            processing_since=at if report.processing else 0,
         ),
     )
 
@@ -187,11 +222,17 @@ def evolve(state: FileState, event: Event) -> FileState:
             state.order, state.status = event, "asked"
         case FileUploaded():
             state.purchase.phase = "bought"
-            state.status, state.provider_file = "uploaded", event.provider_file
+            state.status = "processing" if event.processing_since else "uploaded"
+            state.provider_file, state.stored_at, state.session = event.provider_file, event.processing_since, ""
+        case FileProcessed():
+            state.status = "uploaded"
+        case UploadSessionKept():
+            opened = event.session.open()
+            state.session = opened if isinstance(opened, str) else ""
         case UploadFailed():
             opened = event.message.open()
             state.purchase.end()
-            state.status, state.code = "failed", event.code
+            state.status, state.code, state.provider_file = "failed", event.code, ""
             state.message = opened if isinstance(opened, str) else ""
         case UploadWithdrawn():
             state.withdrawn = True
@@ -203,7 +244,7 @@ def evolve(state: FileState, event: Event) -> FileState:
             state.purchase.evolve(event)
         case _:
             state.anomalies += 1
-    if state.withdrawn and state.status == "asked" and not state.purchase.owed:
+    if state.withdrawn and state.status in ("asked", "processing") and not state.purchase.owed:
         state.purchase.end()
         state.status = "withdrawn"
     return state
@@ -237,7 +278,20 @@ def effects(state: FileState) -> Sequence[Effect]:
                 attempt=purchase.attempt,
                 since=purchase.intended_at,
                 can_find=order.searchable,
+                settle_us=order.settle_us,
                 order=order,
+                session=state.session,
+            ),
+        )
+    if state.status == "processing":
+        return (
+            WatchUpload(
+                id="watch",
+                lane=Lane(state.tenant, order.provider, order.credential, "files"),
+                not_before=state.stored_at + FIRST_LOOK_US,
+                provider=order.provider,
+                provider_file=state.provider_file,
+                since=state.stored_at,
             ),
         )
     if state.status in ("uploaded", "failed") and not state.owner_told:
@@ -260,9 +314,7 @@ def row(state: FileState) -> Row:
     """What lists show."""
     blocked = state.status == "asked" and state.purchase.blocked
     return Row(
-        status={"asked": "blocked" if blocked else "running", "uploaded": "succeeded", "withdrawn": "cancelled"}.get(
-            state.status, state.status
-        ),
+        status="blocked" if blocked else _STATUSES.get(state.status, state.status),
         terminal=state.status == "withdrawn" or state.owner_told,
         provider=state.order.provider if state.order else "",
         group=state.order.owner if state.order else "",

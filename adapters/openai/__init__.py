@@ -4,7 +4,7 @@ The wire is in `contracts/providers.md` section 1; what others speak too is in `
 
 | module | holds |
 | --- | --- |
-| `batches`, `files`, `live`, `remote_files` | the ports, over a `Fetch` |
+| `batches`, `live`, `remote_files` | the ports, over a `Fetch` |
 | `uploads`, `download` | sending large files in parts, reading result files: streamed |
 | `requests`, `lines`, `wire` | input lines, output and error lines, OpenAI's own objects: pure |
 | `account` | address and key |
@@ -15,6 +15,5 @@ from perdure.adapters.openai.account import KEY_VARIABLE as KEY_VARIABLE
 from perdure.adapters.openai.account import NAME as NAME
 from perdure.adapters.openai.account import authorize as authorize
 from perdure.adapters.openai.batches import OpenAIBatches as OpenAIBatches
-from perdure.adapters.openai.files import OpenAIFiles as OpenAIFiles
 from perdure.adapters.openai.live import OpenAILive as OpenAILive
 from perdure.adapters.openai.remote_files import OpenAIRemoteFiles as OpenAIRemoteFiles

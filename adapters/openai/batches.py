@@ -13,7 +13,15 @@ from urllib.parse import quote
 
 import msgspec
 
-from perdure.actors.batch.ports import BatchLimits, InputProblem, OutputLine, ProviderBatch, ProviderStatus
+from perdure.actors.batch.ports import (
+    BatchInput,
+    BatchLimits,
+    InputProblem,
+    OutputLine,
+    ProviderBatch,
+    ProviderStatus,
+    Sought,
+)
 from perdure.actors.fetch import Fetch, HttpAnswer, HttpRequest, Refused
 from perdure.adapters.answers import created_answer, read_answer
 from perdure.adapters.openai import lines, requests
@@ -93,10 +101,14 @@ class OpenAIBatches:
         """See `lines.read_line`."""
         return lines.read_line(raw)
 
-    async def create(self, fetch: Fetch, *, file_id: str, endpoint: str, identity: str) -> ProviderBatch:
+    def needs_file(self, size_bytes: int) -> bool:
+        """Always: OpenAI takes lines as a file only."""
+        return True
+
+    async def create(self, fetch: Fetch, part: BatchInput, *, endpoint: str, identity: str) -> ProviderBatch:
         """Buys. An answer that cannot be read is `Unknown`: OpenAI may have accepted."""
         body = {
-            "input_file_id": file_id,
+            "input_file_id": part.file,
             "endpoint": endpoint,
             "completion_window": "24h",
             "metadata": {IDENTITY_KEY: identity},
@@ -111,15 +123,15 @@ class OpenAIBatches:
         answer = await fetch(request)
         return _shown(created_answer(answer, _BATCH), answer)
 
-    async def find(self, fetch: Fetch, *, identity: str, since: int) -> Sequence[ProviderBatch]:
-        """All batches with `identity`, oldest first; see `paging.read_back`."""
+    async def find(self, fetch: Fetch, sought: Sought) -> Sequence[ProviderBatch]:
+        """All batches with the identity, oldest first; see `paging.read_back`."""
         found = await read_back(
             fetch,
             "/batches",
             _BATCH_PAGE,
             limit=_BATCHES_A_PAGE,
-            since=since,
-            wanted=lambda batch: _identity(batch) == identity,
+            since=sought.since,
+            wanted=lambda batch: _identity(batch) == sought.identity,
         )
         return [_shown(batch) for batch in found]
 

@@ -1,4 +1,4 @@
-"""OpenAI's files for requests that name them: the `RemoteFiles` of `/v1/files` and `/v1/uploads`.
+"""OpenAI's files, for requests and as input of batches: the `RemoteFiles` of `/v1/files` and `/v1/uploads`.
 
 Sources: `contracts/providers.md` section 1.1 (20 November 2026).
 """
@@ -11,9 +11,10 @@ from typing import Final
 from perdure.actors.fetch import Fetch
 from perdure.actors.remote_files import RemoteFile, Upload
 from perdure.adapters.openai.account import NAME
-from perdure.adapters.openai.files import FILES_A_PAGE, find_files
 from perdure.adapters.openai.uploads import MAX_PART_BYTES, upload_in_parts
+from perdure.adapters.openai_compatible.answers import FILE_PAGE
 from perdure.adapters.openai_compatible.files import SETTLE_S, delete_file, file_info, list_files, post_file, shown
+from perdure.adapters.openai_compatible.paging import read_back
 
 PURPOSE: Final = "user_data"
 """OpenAI's word for files that requests name (section 1.1)."""
@@ -23,6 +24,10 @@ MAX_PLAIN_BYTES: Final = 512_000_000
 
 MAX_BYTES: Final = 8_000_000_000
 """The largest file, 8 GB (section 1.1), read as decimal."""
+
+
+FILES_A_PAGE: Final = 1_000
+"""OpenAI gives up to 10,000; a thousand are some 250 kB, and nobody uploads more while an upload is in doubt."""
 
 
 class OpenAIRemoteFiles:
@@ -45,7 +50,11 @@ class OpenAIRemoteFiles:
         self._part_bytes = part_bytes
 
     async def upload(self, fetch: Fetch, upload: Upload) -> RemoteFile:
-        """Stores a file: in one request, or in parts where it is too large for one (see `upload_in_parts`)."""
+        """Stores a file: in one request, or in parts where it is too large for one (see `upload_in_parts`).
+
+        For the purpose `batch` OpenAI wants a name that ends in `.jsonl`, and keeps the file for 30 days. An answer
+        that cannot be read is `Unknown`.
+        """
         if upload.size_bytes > self._max_plain_bytes:
             file = await upload_in_parts(fetch, upload, part_bytes=self._part_bytes)
         else:
@@ -60,8 +69,18 @@ class OpenAIRemoteFiles:
         return shown(file, filename=upload.filename, size_bytes=upload.size_bytes, mime_type=upload.mime_type)
 
     async def find(self, fetch: Fetch, *, filename: str, size_bytes: int, since: int) -> Sequence[RemoteFile]:
-        """All files with this name and size, whatever their purpose, oldest first; see `find_files`."""
-        return await find_files(fetch, filename=filename, size_bytes=size_bytes, since=since)
+        """All files with this name and size, whatever their purpose, oldest first; see `paging.read_back`. One that
+        OpenAI could not process (status `error`) does not count: nothing can be done with it."""
+        found = await read_back(
+            fetch,
+            "/files",
+            FILE_PAGE,
+            limit=FILES_A_PAGE,
+            since=since,
+            wanted=lambda file: file.filename == filename and file.bytes == size_bytes and file.status != "error",
+            query={"order": "desc"},
+        )
+        return [shown(file, filename=filename, size_bytes=size_bytes) for file in found]
 
     async def info(self, fetch: Fetch, id: str) -> RemoteFile | None:
         """See `file_info`."""

@@ -13,7 +13,8 @@ import trio
 from msgspec import Struct
 
 import perdure
-from perdure.actors.batch.ports import BatchProvider, FileProvider
+from perdure.actors.batch.ports import BatchProvider
+from perdure.actors.remote_files import RemoteFiles
 from perdure.adapters import composition, openai
 from perdure.adapters.simulator import OPENAI_PREFIX, Simulator
 from tests.adapters.simulator.bench import assert_keeps_no_key
@@ -63,9 +64,9 @@ async def rigged(
     secret = unique_key()
     monkeypatch.setenv(VARIABLE, secret)
     batches: Mapping[str, BatchProvider] = {openai.NAME: openai.OpenAIBatches(settle_s=settle_s)}
-    files: Mapping[str, FileProvider] = {openai.NAME: openai.OpenAIFiles(settle_s=settle_s)}
+    files: Mapping[str, RemoteFiles] = {openai.NAME: openai.OpenAIRemoteFiles(settle_s=settle_s)}
     monkeypatch.setattr(composition, "providers", lambda: batches)
-    monkeypatch.setattr(composition, "file_providers", lambda: files)
+    monkeypatch.setattr(composition, "remote_files", lambda: files)
     with trio.fail_after(PATIENCE_S), Simulator(seed=1, batch_s=batch_s) as simulator:
         async with trio.open_nursery() as nursery:
             bound = await nursery.start(simulator.serve)

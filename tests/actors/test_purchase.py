@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 
-from perdure.actors.purchase import BLOCKED_RETRY_US, BLOCKING, LONGEST_RETRY_US, PASSING, SECOND_US, Purchase
+from perdure.actors.batch.ports import Undecided
+from perdure.actors.fetch import Fetch
+from perdure.actors.kind import Again
+from perdure.actors.lane import Lane
+from perdure.actors.purchase import (
+    BLOCKED_RETRY_US,
+    BLOCKING,
+    LONGEST_RETRY_US,
+    PASSING,
+    RECONCILE_PATIENCE_US,
+    SECOND_US,
+    Purchase,
+    PurchaseEffect,
+    perform_purchase,
+)
 from perdure.events.command import Command
 from perdure.events.errors import Superseded
 from perdure.events.event import Event
 from perdure.events.purchase import (
     DoubtPurchase,
     IntendPurchase,
+    LosePurchase,
     MissPurchase,
     PurchaseAbsent,
     PurchaseIntended,
@@ -174,3 +191,120 @@ def test_owed_ends_by_an_outcome_only_and_attempts_never_repeat_an_effect(script
         if purchase.effect_id() != asked[-1]:
             asked.append(purchase.effect_id())
     assert len(asked) == len(set(asked))
+
+
+# ---------------------------------------------------------------- performing a reconcile
+
+SETTLE_US = 5 * SECOND_US
+
+
+class Thing(Struct, frozen=True):
+    """Something at the provider."""
+
+    id: str
+
+
+class Bought(Command, frozen=True):
+    """The report of a purchase."""
+
+    id: str
+    reconciled: bool
+
+
+class Reports:
+    """The port of an effect: what it reports."""
+
+    actor = "op"
+    tenant = ""
+    trace = "op"
+
+    def __init__(self, now: int = 0) -> None:
+        self.said: list[Command] = []
+        self._now = now
+
+    async def report(self, command: Command) -> None:
+        """See `Port`."""
+        self.said.append(command)
+
+    async def tell(self, kind: str, actor: str, command: Command) -> None:
+        """See `Port`."""
+        raise AssertionError(command)
+
+    def events(self, *, after: int) -> AsyncIterator[tuple[int, Event]]:
+        """See `Port`."""
+        raise AssertionError(after)
+
+    def now(self) -> int:
+        """See `Port`."""
+        return self._now + int(trio.current_time() * SECOND_US)
+
+
+class Wire:
+    """A network that nobody uses here: what is found is scripted."""
+
+    def bind(self, lane: Lane, *, trace: str = "", before_send: Callable[[], Awaitable[None]] | None = None) -> Fetch:
+        """See `Network`."""
+        return None  # type: ignore[return-value]
+
+
+async def reconciled(find: Callable[[Fetch, int], Awaitable[Sequence[Thing]]], port: Reports) -> Again | None:
+    """Performs a purchase that is owed since the time 0."""
+    effect = PurchaseEffect(
+        id="find/0/1", purchase=True, intended=True, searchable=True, ordinal=0, attempt=1, settle_us=SETTLE_US
+    )
+
+    async def create(fetch: Fetch) -> Thing:
+        raise AssertionError("it is owed")
+
+    return await perform_purchase(
+        effect,
+        port,
+        Wire(),
+        identity="i",
+        create=create,
+        find=find,
+        bought=lambda thing, again: Bought(thing.id, again),
+    )
+
+
+@pytest.mark.trio
+async def test_w4_what_was_bought_long_after_the_intent_is_found_although_the_list_lags(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    listed_at = trio.current_time() + 4.0  # it was bought a second before the crash, an hour after its intent
+
+    async def find(fetch: Fetch, since: int) -> Sequence[Thing]:
+        return [Thing("late")] if trio.current_time() >= listed_at else []
+
+    port = Reports(now=3_600 * SECOND_US)
+    assert await reconciled(find, port) is None
+    assert port.said == [Bought("late", True)]
+
+
+@pytest.mark.trio
+async def test_w4_absence_is_believed_after_two_looks(autojump_clock: trio.testing.MockClock) -> None:
+    looks: list[float] = []
+
+    async def find(fetch: Fetch, since: int) -> Sequence[Thing]:
+        looks.append(trio.current_time())
+        return []
+
+    port = Reports()
+    assert await reconciled(find, port) is None
+    assert port.said == [MissPurchase(ordinal=0, attempt=1)]
+    assert [look - looks[0] for look in looks] == [0.0, 5.0]
+
+
+@pytest.mark.trio
+async def test_w4_two_candidates_are_asked_about_again_and_then_left_to_the_policy(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def find(fetch: Fetch, since: int) -> Sequence[Thing]:
+        raise Undecided("two batches look like it", retry_after_s=90.0)
+
+    port = Reports()
+    assert await reconciled(find, port) == Again(90.0)
+    assert port.said == []
+    late = Reports(now=RECONCILE_PATIENCE_US + SECOND_US)
+    assert await reconciled(find, late) is None
+    assert late.said == [LosePurchase(ordinal=0, attempt=1)]

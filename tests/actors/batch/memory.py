@@ -19,15 +19,17 @@ import trio
 from msgspec import Struct
 
 from perdure.actors.batch.ports import (
+    BatchInput,
     BatchLimits,
     InputProblem,
     OutputLine,
     ProviderBatch,
     ProviderStatus,
-    StoredFile,
+    Sought,
 )
-from perdure.actors.fetch import BodySource, Fetch, FetchError, HttpAnswer, HttpRequest, HttpStream
+from perdure.actors.fetch import Fetch, FetchError, HttpAnswer, HttpRequest, HttpStream
 from perdure.actors.lane import Lane
+from perdure.actors.remote_files import RemoteFile, Upload
 from perdure.events.requests import Answer, LineError, Prompt, RawRequest, Usage
 from perdure.store.crash_points import crash_point
 from tests.actors.living import virtual_us
@@ -66,9 +68,20 @@ class World:
     next calls raise: `before` anything was done, or `after` it was (the answer is lost).
     """
 
-    def __init__(self, *, batch_s: float = 100.0, max_lines: int = 50_000, max_bytes: int = 200_000_000) -> None:
+    def __init__(
+        self,
+        *,
+        batch_s: float = 100.0,
+        max_lines: int = 50_000,
+        max_bytes: int = 200_000_000,
+        inline_bytes: int = 0,
+    ) -> None:
         self.batch_s = batch_s
+        self.inline_bytes = inline_bytes
+        """Up to how many bytes the lines of a batch go into the call that creates it."""
         self.limits = BatchLimits(max_lines=max_lines, max_bytes=max_bytes)
+        self.processing_s = 0.0
+        """How long a file is processed."""
         self.files: dict[str, tuple[str, bytes, int]] = {}
         self.batches: dict[str, SoldBatch] = {}
         self.account: list[Sold] = []
@@ -113,18 +126,24 @@ class World:
                 return self._file(file_id)
             case "files":
                 return [self._file(id_) for id_, (name, _, _) in self.files.items() if name == asked["filename"]]
+            case "file":
+                return self._file(asked["id"])
             case "create":
                 batch_id = f"sold-{len(self.batches) + 1}"
+                file_id = asked["file_id"]
+                if not file_id:
+                    file_id = f"inline-{hashlib.sha256(body).hexdigest()}"
+                    self.files[file_id] = ("", body, virtual_us())
                 self.batches[batch_id] = SoldBatch(
                     id=batch_id,
                     identity=asked["identity"],
-                    file=asked["file_id"],
+                    file=file_id,
                     created_at=virtual_us(),
                     ends_at=trio.current_time() + self.batch_s,
                     ends_as=self.ends_as,
                     problems=self.problems,
                 )
-                self.account.append(Sold("batch", batch_id, asked["identity"], asked["file_id"]))
+                self.account.append(Sold("batch", batch_id, asked["identity"], file_id))
                 return self._batch(batch_id)
             case "ask":
                 asked_for = json.loads(body)["input"]
@@ -159,7 +178,14 @@ class World:
 
     def _file(self, file_id: str) -> Any:
         name, data, at = self.files[file_id]
-        return {"id": file_id, "filename": name, "size_bytes": len(data), "created_at": at}
+        return {
+            "id": file_id,
+            "reference": file_id,
+            "filename": name,
+            "size_bytes": len(data),
+            "created_at": at,
+            "readiness": "ready" if virtual_us() >= at + int(self.processing_s * 1_000_000) else "processing",
+        }
 
     def _batch(self, batch_id: str) -> Any:
         batch = self.batches[batch_id]
@@ -307,13 +333,21 @@ class MemoryBatches:
             return LineError(value.get("error", "server_error"), "it failed", 500)
         return Answer(value["text"], Usage(input_tokens=1_000_000, output_tokens=1_000_000), "stop", "m", raw)
 
-    async def create(self, fetch: Fetch, *, file_id: str, endpoint: str, identity: str) -> ProviderBatch:
+    def needs_file(self, size_bytes: int) -> bool:
         """See `BatchProvider`."""
-        return await self._one(fetch, "create", "create", file_id=file_id, identity=identity)
+        return size_bytes > self.world.inline_bytes
 
-    async def find(self, fetch: Fetch, *, identity: str, since: int) -> Sequence[ProviderBatch]:
+    async def create(self, fetch: Fetch, part: BatchInput, *, endpoint: str, identity: str) -> ProviderBatch:
         """See `BatchProvider`."""
-        answer = await fetch(HttpRequest(method="GET", path="list", safety="read", query={"identity": identity}))
+        asked = {"file_id": part.file, "identity": identity}
+        body = None if part.file else part.lines
+        request = HttpRequest(method="POST", path="create", safety="create", query=asked, body=body)
+        return msgspec.json.decode((await fetch(request)).body, type=ProviderBatch)
+
+    async def find(self, fetch: Fetch, sought: Sought) -> Sequence[ProviderBatch]:
+        """See `BatchProvider`."""
+        asked = {"identity": sought.identity}
+        answer = await fetch(HttpRequest(method="GET", path="list", safety="read", query=asked))
         return msgspec.json.decode(answer.body, type=list[ProviderBatch])
 
     async def status(self, fetch: Fetch, batch_id: str) -> ProviderBatch:
@@ -372,28 +406,40 @@ class MemoryLive:
 
 
 class MemoryFiles:
-    """Implements `FileProvider` over `MemoryFetch`."""
+    """Implements `RemoteFiles` over `MemoryFetch`."""
 
     def __init__(self, *, searchable: bool = True) -> None:
         self.name = NAME
         self.searchable = searchable
         self.settle_s = 5.0
+        self.max_bytes = 1_000_000_000
+        self.accepts: Sequence[str] = ("*/*",)
+        self.purpose = "any"
 
-    async def upload(
-        self, fetch: Fetch, *, filename: str, purpose: str, body: BodySource, size_bytes: int
-    ) -> StoredFile:
-        """See `FileProvider`."""
-        answer = await fetch(
-            HttpRequest(method="POST", path="upload", safety="create", query={"filename": filename}, body=body)
-        )
-        return msgspec.json.decode(answer.body, type=StoredFile)
+    async def upload(self, fetch: Fetch, upload: Upload) -> RemoteFile:
+        """See `RemoteFiles`."""
+        asked = {"filename": upload.filename}
+        request = HttpRequest(method="POST", path="upload", safety="create", query=asked, body=lambda: upload.open(0))
+        return msgspec.json.decode((await fetch(request)).body, type=RemoteFile)
 
-    async def find(
-        self, fetch: Fetch, *, filename: str, size_bytes: int, purpose: str, since: int
-    ) -> Sequence[StoredFile]:
-        """See `FileProvider`."""
+    async def find(self, fetch: Fetch, *, filename: str, size_bytes: int, since: int) -> Sequence[RemoteFile]:
+        """See `RemoteFiles`."""
         answer = await fetch(HttpRequest(method="GET", path="files", safety="read", query={"filename": filename}))
-        return msgspec.json.decode(answer.body, type=list[StoredFile])
+        return msgspec.json.decode(answer.body, type=list[RemoteFile])
+
+    async def info(self, fetch: Fetch, id: str) -> RemoteFile | None:
+        """See `RemoteFiles`."""
+        answer = await fetch(HttpRequest(method="GET", path="file", safety="read", query={"id": id}))
+        return msgspec.json.decode(answer.body, type=RemoteFile | None)
+
+    async def delete(self, fetch: Fetch, id: str) -> None:
+        """See `RemoteFiles`: nobody deletes an input file."""
+        raise AssertionError(id)
+
+    async def listing(self, fetch: Fetch) -> AsyncGenerator[RemoteFile]:
+        """See `RemoteFiles`: nobody lists them."""
+        raise AssertionError("nobody lists the input files")
+        yield
 
 
 async def _lines(stream: HttpStream) -> AsyncIterator[Sequence[bytes]]:

@@ -61,7 +61,14 @@ async def serving(
     ):
         log = through(real)
         kinds: list[Kind[Any, Any]] = [
-            Batches(log_id=log.log_id, providers={NAME: batches}, live={NAME: live}, network=network, blobs=blobs),
+            Batches(
+                log_id=log.log_id,
+                providers={NAME: batches},
+                files={NAME: files},
+                live={NAME: live},
+                network=network,
+                blobs=blobs,
+            ),
             ProviderFiles(log_id=log.log_id, providers={NAME: files}, network=network, blobs=blobs),
             Requests(log_id=log.log_id, providers={NAME: live}, network=network, blobs=blobs),
         ]

@@ -105,7 +105,14 @@ async def windowed(path: Path, world: World, *, disk: Disk | None = None) -> Asy
         trio.open_nursery() as nursery,
     ):
         kinds: list[Kind[Any, Any]] = [
-            Batches(log_id=log.log_id, providers={NAME: batches}, live={NAME: live}, network=network, blobs=blobs),
+            Batches(
+                log_id=log.log_id,
+                providers={NAME: batches},
+                files={NAME: files},
+                live={NAME: live},
+                network=network,
+                blobs=blobs,
+            ),
             ProviderFiles(log_id=log.log_id, providers={NAME: files}, network=network, blobs=blobs),
         ]
         runtime = Runtime(log, kinds, room=lambda lane: 16, clock=virtual_us)

@@ -11,6 +11,7 @@ from perdure.actors.fetch import HttpRequest, Refused, Unknown
 from perdure.adapters.openai import OpenAIBatches
 from perdure.adapters.openai.batches import IDENTITY_KEY
 from tests.adapters.openai.fake import FakeFetch, Reply, batch, page, reply
+from tests.adapters.parts import over, sought
 
 BATCHES: BatchProvider = OpenAIBatches()
 
@@ -21,7 +22,7 @@ AT = AT_S * 1_000_000
 @pytest.mark.trio
 async def test_create_plants_the_identity_and_is_a_create() -> None:
     fetch = FakeFetch(reply(batch(metadata={IDENTITY_KEY: "log-b-0"}), openai_poll_after_ms="1500"))
-    created = await BATCHES.create(fetch, file_id="file-1", endpoint="/v1/responses", identity="log-b-0")
+    created = await BATCHES.create(fetch, over("file-1"), endpoint="/v1/responses", identity="log-b-0")
     (request,) = fetch.requests
     assert (request.method, request.path, request.safety) == ("POST", "/batches", "create")
     assert isinstance(request.body, bytes)
@@ -144,7 +145,7 @@ UNREADABLE_IDS = ["page", "JSON as page", "cut", "empty", "no text", "nested wit
 @pytest.mark.parametrize("answer", UNREADABLE, ids=UNREADABLE_IDS)
 async def test_w23_a_created_batch_whose_answer_cannot_be_read_is_unknown(answer: Reply) -> None:
     with pytest.raises(Unknown):
-        await BATCHES.create(FakeFetch(answer), file_id="file-1", endpoint="/v1/responses", identity="i")
+        await BATCHES.create(FakeFetch(answer), over("file-1"), endpoint="/v1/responses", identity="i")
 
 
 @pytest.mark.trio
@@ -199,7 +200,7 @@ def _listing(objects: list[dict[str, object]], *, has_more: bool | None = True) 
 @pytest.mark.parametrize("has_more", [True, None], ids=["told", "not told"])
 async def test_w4_find_reads_all_pages(has_more: bool | None) -> None:
     fetch = _listing(_history(255), has_more=has_more)
-    found = await BATCHES.find(fetch, identity="i-251", since=AT - 3_600_000_000)
+    found = await BATCHES.find(fetch, sought("i-251", AT - 3_600_000_000))
     assert [seen.id for seen in found] == ["batch_251"]
     assert [request.query.get("after") for request in fetch.requests][:3] == [None, "batch_99", "batch_199"]
     assert {request.query["limit"] for request in fetch.requests} == {"100"}
@@ -209,20 +210,20 @@ async def test_w4_find_reads_all_pages(has_more: bool | None) -> None:
 @pytest.mark.trio
 async def test_w4_find_stops_behind_the_time_of_the_intent() -> None:
     fetch = _listing(_history(2_000))
-    assert list(await BATCHES.find(fetch, identity="nobody", since=AT - 50_000_000)) == []
+    assert list(await BATCHES.find(fetch, sought("nobody", AT - 50_000_000))) == []
     assert len(fetch.requests) == 4, "350 s back: the 50 asked for, and the margin for clocks that differ"
 
 
 @pytest.mark.trio
 async def test_w4_find_gives_the_oldest_first() -> None:
     several = [batch(f"batch_{n}", created_at=AT_S - n // 2, metadata={IDENTITY_KEY: "same"}) for n in range(4)]
-    found = await BATCHES.find(_listing(several), identity="same", since=AT)
+    found = await BATCHES.find(_listing(several), sought("same", AT))
     assert [seen.id for seen in found] == ["batch_3", "batch_2", "batch_1", "batch_0"]
 
 
 @pytest.mark.trio
 async def test_w4_find_in_an_empty_account() -> None:
-    assert list(await BATCHES.find(_listing([]), identity="i", since=AT)) == []
+    assert list(await BATCHES.find(_listing([]), sought("i", AT))) == []
 
 
 @pytest.mark.trio
@@ -239,7 +240,7 @@ async def test_w4_find_in_an_empty_account() -> None:
 )
 async def test_w4_an_incomplete_list_is_never_taken_for_absence(pages: list[Reply]) -> None:
     with pytest.raises(Refused) as caught:
-        await BATCHES.find(FakeFetch(pages), identity="i", since=AT)
+        await BATCHES.find(FakeFetch(pages), sought("i", AT))
     assert caught.value.retryable
 
 

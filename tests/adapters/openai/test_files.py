@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from perdure.actors.batch.ports import FileProvider
 from perdure.actors.fetch import HttpRequest, Refused, Unknown
+from perdure.actors.remote_files import RemoteFiles
 from perdure.adapters.multipart import boundary_of, file_form
-from perdure.adapters.openai import OpenAIFiles
+from perdure.adapters.openai import OpenAIRemoteFiles
 from tests.adapters.openai.fake import FakeFetch, Reply, chunks_of, file, page, reply
+from tests.adapters.parts import lines_file
 
-FILES: FileProvider = OpenAIFiles()
+FILES: RemoteFiles = OpenAIRemoteFiles()
 AT_S = 1_795_190_000
 AT = AT_S * 1_000_000
 
@@ -65,9 +66,7 @@ def _parts(content_type: str, body: bytes) -> list[tuple[dict[bytes, bytes], byt
 @pytest.mark.trio
 async def test_upload_sends_the_fields_and_then_the_file() -> None:
     fetch = FakeFetch(reply(file(filename="pfile_1.jsonl", bytes=16, expires_at=AT_S + 60)))
-    stored = await FILES.upload(
-        fetch, filename="pfile_1.jsonl", purpose="batch", body=chunks_of(b'{"n":0}\n{"n":1}\n'), size_bytes=16
-    )
+    stored = await FILES.upload(fetch, lines_file(chunks_of(b'{"n":0}\n{"n":1}\n'), 16, "pfile_1.jsonl"))
     (request,) = fetch.requests
     assert (request.method, request.path, request.safety) == ("POST", "/files", "create")
     body = await _body_of(request)
@@ -84,7 +83,7 @@ async def test_upload_sends_the_fields_and_then_the_file() -> None:
 async def test_w22_a_form_can_be_opened_again_and_gives_the_same_bytes() -> None:
     fetch = FakeFetch([reply(file()), reply(file())])
     for _ in range(2):
-        await FILES.upload(fetch, filename="a.jsonl", purpose="batch", body=chunks_of(b"{}\n"), size_bytes=3)
+        await FILES.upload(fetch, lines_file(chunks_of(b"{}\n"), 3, "a.jsonl"))
     first, second = fetch.requests
     assert await _body_of(first) == await _body_of(first) == await _body_of(second)
     assert first.headers == second.headers
@@ -129,7 +128,7 @@ async def test_w22_two_hundred_megabytes_are_sent_in_bounded_memory() -> None:
     fetch = FakeFetch(reply(file()))
     tracemalloc.start()
     try:
-        await FILES.upload(fetch, filename="a.jsonl", purpose="batch", body=source, size_bytes=size)
+        await FILES.upload(fetch, lines_file(source, size, "a.jsonl"))
         (request,) = fetch.requests
         assert callable(request.body)
         sent = 0
@@ -170,13 +169,13 @@ async def test_a_form_that_is_left_early_closes_its_source() -> None:
 )
 async def test_w23_an_upload_whose_answer_cannot_be_read_is_unknown(answer: Reply) -> None:
     with pytest.raises(Unknown):
-        await FILES.upload(FakeFetch(answer), filename="a", purpose="batch", body=chunks_of(b"{}"), size_bytes=2)
+        await FILES.upload(FakeFetch(answer), lines_file(chunks_of(b"{}"), 2, "a"))
 
 
 def _listing(objects: list[dict[str, object]]) -> FakeFetch:
     def script(request: HttpRequest) -> Reply:
         assert (request.path, request.safety) == ("/files", "read")
-        assert (request.query["purpose"], request.query["order"]) == ("batch", "desc")
+        assert request.query["order"] == "desc"
         ids = [item["id"] for item in objects]
         start = ids.index(request.query["after"]) + 1 if "after" in request.query else 0
         end = start + 100
@@ -192,7 +191,7 @@ async def test_w4_find_matches_name_and_size_over_all_pages() -> None:
         for n in range(250)
     ]
     fetch = _listing(objects)
-    found = await FILES.find(fetch, filename="f-5.jsonl", size_bytes=3, purpose="batch", since=AT - 500_000_000)
+    found = await FILES.find(fetch, filename="f-5.jsonl", size_bytes=3, since=AT - 500_000_000)
     assert [stored.id for stored in found] == ["file-245", "file-5"]
     assert len(fetch.requests) == 3
 
@@ -201,18 +200,18 @@ async def test_w4_find_matches_name_and_size_over_all_pages() -> None:
 async def test_w4_find_ends_behind_the_time_of_the_intent() -> None:
     objects = [file(f"file-{n}", created_at=AT_S - 10 * n) for n in range(2_000)]
     fetch = _listing(objects)
-    assert list(await FILES.find(fetch, filename="b", size_bytes=1, purpose="batch", since=AT)) == []
+    assert list(await FILES.find(fetch, filename="b", size_bytes=1, since=AT)) == []
     assert len(fetch.requests) == 1
 
 
 @pytest.mark.trio
 async def test_a_file_that_could_not_be_processed_is_not_found() -> None:
     objects = [file("file-2", status="error"), file("file-1", status="processed")]
-    found = await FILES.find(_listing(objects), filename="a.jsonl", size_bytes=3, purpose="batch", since=AT)
+    found = await FILES.find(_listing(objects), filename="a.jsonl", size_bytes=3, since=AT)
     assert [stored.id for stored in found] == ["file-1"]
 
 
 @pytest.mark.trio
 async def test_w4_a_list_that_cannot_be_read_is_never_taken_for_absence() -> None:
     with pytest.raises(Refused):
-        await FILES.find(FakeFetch(Reply(b"{")), filename="a", size_bytes=1, purpose="batch", since=AT)
+        await FILES.find(FakeFetch(Reply(b"{")), filename="a", size_bytes=1, since=AT)

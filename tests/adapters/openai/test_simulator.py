@@ -11,18 +11,20 @@ import pytest
 import trio
 from msgspec import Struct
 
-from perdure.actors.batch.ports import OutputLine, ProviderBatch, StoredFile
+from perdure.actors.batch.ports import OutputLine, ProviderBatch
 from perdure.actors.fetch import Fetch, Refused, Unknown
 from perdure.actors.lane import Lane
+from perdure.actors.remote_files import RemoteFile
 from perdure.adapters.network import Endpoint, Engine
-from perdure.adapters.openai import OpenAIBatches, OpenAIFiles, authorize
+from perdure.adapters.openai import OpenAIBatches, OpenAIRemoteFiles, authorize
 from perdure.adapters.simulator import OPENAI_PREFIX, Clock, Simulator, faults
 from perdure.events.requests import Answer, LineError
 from tests.adapters.openai.fake import chunks_of
+from tests.adapters.parts import lines_file, over, sought
 from tests.adapters.simulator.bench import assert_keeps_no_key
 from tests.secrets import unique_key, wrong_key
 
-BATCHES, FILES = OpenAIBatches(), OpenAIFiles()
+BATCHES, FILES = OpenAIBatches(), OpenAIRemoteFiles()
 BATCH_S = 100.0
 LANE = Lane("", "openai", "default", "batch")
 
@@ -33,16 +35,14 @@ class Rig(Struct):
     simulator: Simulator
     fetch: Fetch
 
-    async def upload(self, data: bytes, filename: str = "in.jsonl") -> StoredFile:
+    async def upload(self, data: bytes, filename: str = "in.jsonl") -> RemoteFile:
         """Stores an input file."""
-        return await FILES.upload(
-            self.fetch, filename=filename, purpose="batch", body=chunks_of(data, 4_096), size_bytes=len(data)
-        )
+        return await FILES.upload(self.fetch, lines_file(chunks_of(data, 4_096), len(data), filename))
 
     async def submit(self, data: bytes, *, identity: str = "i-1", endpoint: str = "/v1/responses") -> ProviderBatch:
         """Stores an input file and buys the batch over it."""
         stored = await self.upload(data)
-        return await BATCHES.create(self.fetch, file_id=stored.id, endpoint=endpoint, identity=identity)
+        return await BATCHES.create(self.fetch, over(stored.id), endpoint=endpoint, identity=identity)
 
     async def end(self, batch_id: str) -> ProviderBatch:
         """The batch once it has ended."""
@@ -245,8 +245,8 @@ async def test_w4_w23_a_lost_answer_is_unknown_and_the_batch_is_found_again(
         it.simulator.faults.arm(fault)
         since = int(it.simulator.clock.now() * 1_000_000)
         with pytest.raises(Unknown):
-            await BATCHES.create(it.fetch, file_id=stored.id, endpoint="/v1/responses", identity="i-1")
-        (found,) = await BATCHES.find(it.fetch, identity="i-1", since=since)
+            await BATCHES.create(it.fetch, over(stored.id), endpoint="/v1/responses", identity="i-1")
+        (found,) = await BATCHES.find(it.fetch, sought("i-1", since))
         assert found.identity == "i-1"
         assert [bought.identity for bought in it.simulator.account.purchases(kind="batch")] == ["i-1"]
 
@@ -259,9 +259,7 @@ async def test_w4_w23_a_lost_upload_is_unknown_and_the_file_is_found_again() -> 
         data = input_lines(2)
         with pytest.raises(Unknown):
             await it.upload(data, "pfile_1.jsonl")
-        (found,) = await FILES.find(
-            it.fetch, filename="pfile_1.jsonl", size_bytes=len(data), purpose="batch", since=since
-        )
+        (found,) = await FILES.find(it.fetch, filename="pfile_1.jsonl", size_bytes=len(data), since=since)
         assert (found.filename, found.size_bytes) == ("pfile_1.jsonl", len(data))
         assert len(it.simulator.account.purchases(kind="file")) == 1
 
@@ -272,10 +270,10 @@ async def test_w4_find_pages_past_many_newer_batches() -> None:
         stored = await it.upload(input_lines(1))
         since = int(it.simulator.clock.now() * 1_000_000)
         for n in range(251):
-            await BATCHES.create(it.fetch, file_id=stored.id, endpoint="/v1/responses", identity=f"i-{n}")
-        (found,) = await BATCHES.find(it.fetch, identity="i-0", since=since)
+            await BATCHES.create(it.fetch, over(stored.id), endpoint="/v1/responses", identity=f"i-{n}")
+        (found,) = await BATCHES.find(it.fetch, sought("i-0", since))
         assert found.identity == "i-0"
-        assert list(await BATCHES.find(it.fetch, identity="i-251", since=since)) == []
+        assert list(await BATCHES.find(it.fetch, sought("i-251", since))) == []
 
 
 @pytest.mark.trio
