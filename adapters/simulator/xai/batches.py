@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from typing import Final
-from weakref import WeakValueDictionary
 
-import trio
 from msgspec import json
 from msgspec.structs import replace
 from starlette.requests import Request
@@ -19,14 +17,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from perdure.adapters.simulator.account import Purchase, record_purchase
-from perdure.adapters.simulator.batching import DAY_S, NOT_YET, TERMINAL, Arrange, CannotAfflict, Plan
+from perdure.adapters.simulator.batch_desk import BatchDesk
+from perdure.adapters.simulator.batching import DAY_S, NOT_YET, TERMINAL, Arrange, Plan, Stage
 from perdure.adapters.simulator.filestore import FileStore
 from perdure.adapters.simulator.openai.bodies import decode, read_body
 from perdure.adapters.simulator.openai.errors import ApiError, invalid, no_such
 from perdure.adapters.simulator.openai.lists import PageQuery, json_response, page_query
 from perdure.adapters.simulator.storage import Tables
 from perdure.adapters.simulator.world import World
-from perdure.adapters.simulator.xai.lifecycle import BatchRecord, Outcome, has_ended, shown, stage
+from perdure.adapters.simulator.xai.lifecycle import BatchRecord, Outcome, shown, stage
 from perdure.adapters.simulator.xai.lines import (
     BadInput,
     Job,
@@ -46,10 +45,8 @@ bounds; its clients ask for these (`contracts/providers.md` section 4)."""
 _KIND: Final = "xai-batch"
 _LONGEST_TOKEN: Final = 16  # digits of a place in a file
 
-_records = json.Decoder(BatchRecord)
 
-
-class Batches:
+class Batches(BatchDesk[BatchRecord]):
     """The batch routes; implements `SimulatedBatches`.
 
     Args:
@@ -59,11 +56,10 @@ class Batches:
     """
 
     def __init__(self, world: World, files: FileStore, *, pace_s: float, arrange: Arrange) -> None:
-        self._world = world
+        super().__init__(world, _KIND, BatchRecord)
         self._files = files
         self._pace_s = pace_s
         self._arrange = arrange
-        self._locks: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
 
     def routes(self) -> list[Route]:
         """The routes, below `/xai/v1`."""
@@ -76,33 +72,9 @@ class Batches:
             Route("/batches/{id}/results", self._results, methods=["GET"]),
         ]
 
-    async def afflict(self, id_: str, arrange: Arrange) -> bool:
-        """See `SimulatedBatches`."""
-        async with self._lock(id_):
-            now = self._world.clock.now()
-            try:
-                record = await self._settle(id_, now)
-            except ApiError:
-                return False
-            if has_ended(record, now):
-                raise CannotAfflict(f"the batch '{id_}' has ended")
-            arranged = arrange(record.plan)
-            if arranged.plan.fail is not None and stage(record, now).status != "validating":
-                raise CannotAfflict(f"the batch '{id_}' is being worked on; its input was taken")
-            cancels = arranged.cancels and record.cancel_at is None
-            changed = replace(
-                record,
-                plan=arranged.plan,
-                expire_at=now if arranged.expires else record.expire_at,
-                cancel_at=now if cancels else record.cancel_at,
-                cancelled_by_xai=cancels or record.cancelled_by_xai,
-            )
-            await self._save(changed)
-        return True
-
     def kept(self, tables: Tables) -> set[str]:
         """See `SimulatedBatches`."""
-        ids = tables.ids(_KIND, self._world.clock.now())
+        ids = tables.ids(_KIND, self.world.clock.now())
         return {_input_name(id_) for id_ in ids} | {_results_name(id_) for id_ in ids}
 
     # ------------------------------------------------------------ making
@@ -114,20 +86,20 @@ class Batches:
             file = await self._files.read(asked.input_file_id)
             if file is None:
                 raise invalid(f"There is no file '{asked.input_file_id}'.", "input_file_id")
-            source = self._world.path(file.id)
+            source = self.world.path(file.id)
             try:
-                total = await self._world.storage.bulk(lambda: check_input(source))
+                total = await self.world.storage.bulk(lambda: check_input(source))
             except BadInput as error:
                 raise invalid(str(error), "input_file_id") from error
-        record = await self._world.storage.run(lambda tables: self._accept(tables, asked, total))
+        record = await self.world.storage.run(lambda tables: self._accept(tables, asked, total))
         return json_response(shown(record, NOT_YET))
 
     def _accept(self, tables: Tables, asked: CreateBatch, total: int) -> BatchRecord:
-        now = self._world.clock.now()
-        id_ = self._world.new_id(tables, "batch_")
+        now = self.world.clock.now()
+        id_ = self.world.new_id(tables, "batch_")
         arranged = self._arrange(Plan())
         half_way = now + self._pace_s / 2
-        source = self._world.path(_input_name(id_))
+        source = self.world.path(_input_name(id_))
         source.unlink(missing_ok=True)
         size_bytes = 0
         if asked.input_file_id is None:
@@ -136,7 +108,7 @@ class Batches:
             file = self._files.find(tables, asked.input_file_id)
             if file is None:
                 raise invalid(f"There is no file '{asked.input_file_id}'.", "input_file_id")
-            os.link(self._world.path(file.id), source)
+            os.link(self.world.path(file.id), source)
             size_bytes = file.size_bytes
             payload = hashlib.sha256(f"xai\n{file.sha256}".encode()).hexdigest()
             record_purchase(tables, Purchase("xai", "batch", id_, asked.name, total, now, payload))
@@ -152,7 +124,6 @@ class Batches:
             plan=arranged.plan,
             expire_at=half_way if arranged.expires else None,
             cancel_at=half_way if arranged.cancels else None,
-            cancelled_by_xai=arranged.cancels,
         )
         tables.add(_KIND, id_, json.encode(record), since=now + arranged.unlisted_s)
         return record
@@ -161,16 +132,18 @@ class Batches:
         id_: str = request.path_params["id"]
         asked = decode(await read_body(request), AddRequests)
         try:
-            lines = await self._world.storage.bulk(lambda: written_lines(asked.batch_requests))
+            lines = await self.world.storage.bulk(lambda: written_lines(asked.batch_requests))
         except BadInput as error:
             raise invalid(str(error), "batch_requests") from error
         async with self._lock(id_):
-            now = self._world.clock.now()
+            now = self.world.clock.now()
             record = await self._settle(id_, now)
-            if record.sealed or has_ended(record, now) or record.cancel_at is not None:
+            if record is None:
+                raise no_such("batch", id_)
+            if record.sealed or stage(record, now).status in TERMINAL or record.cancel_at is not None:
                 raise ApiError(400, f"The batch '{id_}' takes no more requests.", param="id")
-            source = self._world.path(_input_name(id_))
-            size_bytes = await self._world.storage.bulk(lambda: append_lines(source, record.size_bytes, lines))
+            source = self.world.path(_input_name(id_))
+            size_bytes = await self.world.storage.bulk(lambda: append_lines(source, record.size_bytes, lines))
             added = replace(
                 record,
                 total=record.total + len(lines),
@@ -186,44 +159,42 @@ class Batches:
                     mark = f"{record.name}/{request.batch_request_id}"
                     record_purchase(tables, Purchase("xai", "batch", f"{id_}/{n}", mark, 1, now, payload))
 
-            await self._world.storage.run(buy)
+            await self.world.storage.run(buy)
         return json_response({})
 
     # ------------------------------------------------------------ looking
 
     async def _get(self, request: Request) -> Response:
-        return json_response(await self._look(request.path_params["id"]))
+        return json_response(await self._show(request.path_params["id"]))
 
     async def _list(self, request: Request) -> Response:
         asked = page_query(request, limit=BATCHES_A_PAGE, max_limit=BATCHES_A_PAGE, with_order=False)
         query = PageQuery(request.query_params.get("pagination_token", ""), asked.limit, newest_first=True)
-        now = self._world.clock.now()
-        page = await self._world.storage.run(lambda tables: query.read(tables, _KIND, now, noun="batch"))
+        now = self.world.clock.now()
+        page = await self.world.storage.run(lambda tables: query.read(tables, _KIND, now, noun="batch"))
         batches: list[BatchObject] = []
         for doc in page.docs:
-            record = _records.decode(doc)
-            batches.append(await self._look(record.id) if record.outcome is None else shown(record, now))
+            record = self.decode(doc)
+            batches.append(await self._show(record.id) if record.outcome is None else shown(record, now))
         more = page.has_more and bool(batches)
         return json_response(BatchList(batches, batches[-1].batch_id if more else None))
 
     async def _cancel(self, request: Request) -> Response:
         id_: str = request.path_params["id"]
-        async with self._lock(id_):
-            now = self._world.clock.now()
-            record = await self._settle(id_, now)
-            if has_ended(record, now):
-                raise ApiError(400, f"The batch '{id_}' has ended and cannot be cancelled.", param="id")
-            if record.cancel_at is None or record.cancel_at > now:
-                await self._save(replace(record, cancel_at=now, cancelled_by_xai=False))
-        return json_response(await self._look(id_))
+        at = await self.cancel(id_)
+        if at is not None and at.status in TERMINAL:
+            raise ApiError(400, f"The batch '{id_}' has ended and cannot be cancelled.", param="id")
+        return json_response(await self._show(id_))
 
     async def _results(self, request: Request) -> Response:
         """A page of results, once the batch has ended; before that there are none."""
         id_: str = request.path_params["id"]
         limit = page_query(request, limit=RESULTS_A_PAGE, max_limit=RESULTS_A_PAGE, with_order=False).limit
         token = request.query_params.get("pagination_token", "")
-        async with self._lock(id_):
-            record = await self._settle(id_, self._world.clock.now())
+        looked = await self.look(id_)
+        if looked is None:
+            raise no_such("batch", id_)
+        record, _ = looked
         size_bytes = 0 if record.outcome is None else record.outcome.size_bytes
         offset = _offset(token)
         if offset > size_bytes:
@@ -231,56 +202,53 @@ class Batches:
         lines: list[bytes] = []
         place = size_bytes
         if offset < size_bytes:
-            results = self._world.path(_results_name(id_))
-            lines, place = await self._world.storage.bulk(lambda: read_page(results, offset, limit))
+            results = self.world.path(_results_name(id_))
+            lines, place = await self.world.storage.bulk(lambda: read_page(results, offset, limit))
         behind = json.encode(str(place)) if place < size_bytes else b'""' if record.plan.empty_ids else b"null"
         body = b'{"results":[%b],"pagination_token":%b}' % (b",".join(lines), behind)
         return Response(body, media_type="application/json")
 
+    async def _show(self, id_: str) -> BatchObject:
+        """The batch as it is now. Raises `ApiError` 404."""
+        looked = await self.look(id_)
+        if looked is None:
+            raise no_such("batch", id_)
+        return shown(*looked)
+
     # ------------------------------------------------------------ doing what is due
 
-    def _lock(self, id_: str) -> trio.Lock:
-        lock = self._locks.get(id_)
-        if lock is None:
-            self._locks[id_] = lock = trio.Lock()
-        return lock
+    def stage(self, record: BatchRecord, now: float) -> Stage:
+        """See `BatchDesk`."""
+        return stage(record, now)
 
-    async def _look(self, id_: str) -> BatchObject:
-        """The batch as it is now, after doing what is due for it. Raises `ApiError` 404."""
-        async with self._lock(id_):
-            now = self._world.clock.now()
-            return shown(await self._settle(id_, now), now)
+    def is_over(self, record: BatchRecord) -> bool:
+        """See `BatchDesk`."""
+        return record.outcome is not None
 
-    async def _settle(self, id_: str, now: float) -> BatchRecord:
-        """Writes the results of a batch that has ended by `now`. The caller has its lock. Raises `ApiError` 404."""
-        doc = await self._world.storage.run(lambda tables: tables.get(_KIND, id_, now))
-        if doc is None:
-            raise no_such("batch", id_)
-        record = _records.decode(doc)
-        at = stage(record, now)
-        if record.outcome is not None or at.status not in TERMINAL:
-            return record
+    async def check(self, record: BatchRecord) -> BatchRecord:
+        """See `BatchDesk`. A file was read when its batch was made."""
+        return record
+
+    async def end(self, record: BatchRecord, at: Stage) -> BatchRecord:
+        """See `BatchDesk`."""
         failed = at.status == "failed"
         job = Job(
-            batch_id=id_,
-            source=self._world.path(_input_name(id_)),
-            results=self._world.path(_results_name(id_)),
+            batch_id=record.id,
+            source=self.world.path(_input_name(record.id)),
+            results=self.world.path(_results_name(record.id)),
             total=record.total,
             done=record.total if failed else at.done,
             complaint=record.plan.fail if failed else None,
             plan=record.plan,
-            seed=self._world.seed,
+            seed=self.world.seed,
             at=int(at.since),
-            files=await self._world.storage.run(self._files.kept),
+            files=await self.world.storage.run(self._files.kept),
         )
-        written = await self._world.storage.bulk(lambda: write_results(job))
+        written = await self.world.storage.bulk(lambda: write_results(job))
         ended = replace(record, outcome=Outcome(written.success, written.error, written.cost_ticks, written.size_bytes))
-        await self._save(ended)
-        await self._world.storage.bulk(lambda: job.source.unlink(missing_ok=True))
+        await self.world.storage.run(lambda tables: tables.replace(record.id, json.encode(ended)))
+        await self.world.storage.bulk(lambda: job.source.unlink(missing_ok=True))
         return ended
-
-    async def _save(self, record: BatchRecord) -> None:
-        await self._world.storage.run(lambda tables: tables.replace(record.id, json.encode(record)))
 
 
 def _offset(token: str) -> int:

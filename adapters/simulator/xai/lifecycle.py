@@ -6,16 +6,12 @@ What was not done when a batch expired stays pending for ever.
 
 from __future__ import annotations
 
-from typing import Final
-
 from msgspec import Struct
 from msgspec.structs import replace
 
-from perdure.adapters.simulator.batching import DAY_S, TERMINAL, Course, Stage, stage_of
+from perdure.adapters.simulator.batch_desk import Record
+from perdure.adapters.simulator.batching import DAY_S, Stage, stage_of
 from perdure.adapters.simulator.xai.wire import BatchObject, BatchState, CostBreakdown, rfc3339
-
-CANCELLED_BY_XAI: Final = "This batch was made to be cancelled."
-"""What a batch says that xAI itself cancelled."""
 
 
 class Outcome(Struct, frozen=True):
@@ -27,19 +23,17 @@ class Outcome(Struct, frozen=True):
     size_bytes: int = 0
 
 
-class BatchRecord(Course, frozen=True, kw_only=True):
+class BatchRecord(Record, frozen=True, kw_only=True):
     """A batch as stored. `created_at` is when its work began, `made_at` when it was made.
 
-    `total` and `size_bytes` are of its input. `cancelled_by_xai`: nobody asked for the cancellation.
+    `total` and `size_bytes` are of its input.
     """
 
-    id: str
     name: str
     made_at: float
     sealed: bool
     total: int = 0
     size_bytes: int = 0
-    cancelled_by_xai: bool = False
     outcome: Outcome | None = None
 
 
@@ -68,12 +62,7 @@ def shown(record: BatchRecord, now: float) -> BatchObject:
         create_time=rfc3339(record.made_at),
         expire_time=rfc3339(record.made_at + DAY_S if record.expire_at is None else record.expire_at),
         cancel_time=rfc3339(record.cancel_at) if record.cancel_at is not None and was_cancelled else absent,
-        cancel_by_xai_message=CANCELLED_BY_XAI if was_cancelled and record.cancelled_by_xai else absent,
+        cancel_by_xai_message=absent,
         state=BatchState(total, total - success - error - cancelled, success, error, cancelled),
         cost_breakdown=CostBreakdown(cost_ticks),
     )
-
-
-def has_ended(record: BatchRecord, now: float) -> bool:
-    """Whether nothing of it will be done any more."""
-    return stage(record, now).status in TERMINAL
