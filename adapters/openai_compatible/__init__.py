@@ -3,6 +3,7 @@
 | module | holds |
 | --- | --- |
 | `bodies`, `content` | bodies for neutral prompts, and the messages in them: pure |
+| `input_lines` | lines of a batch's input file: pure |
 | `reading`, `wire` | what answers say, and the objects in them: pure |
 | `live` | the endpoints that answer at once |
 | `files`, `paging` | the file routes, and lists page by page |

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.adapters.openai import OpenAIBatches, authorize
-from perdure.adapters.openai.requests import MAX_LINE_ID
+from perdure.adapters.openai_compatible.input_lines import MAX_LINE_ID
 from perdure.events.errors import InvalidRequest, Unsupported
 from perdure.events.ids import new_id
 from perdure.events.requests import Prompt
