@@ -1,0 +1,1 @@
+"""What answers cost: priced where they arrive, by rates that a port knows."""
