@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 from msgspec import DecodeError, Struct, ValidationError, convert, json
 from starlette.requests import Request
 
-from perdure.adapters.simulator.bodies import BodyTooLong, read_whole
+from perdure.adapters.simulator.bodies import MAX_BODY_BYTES, BodyTooLong, read_whole
 from perdure.adapters.simulator.google.errors import ApiError, invalid
 
 S = TypeVar("S", bound=Struct)
@@ -20,10 +20,10 @@ S = TypeVar("S", bound=Struct)
 _SNAKE = re.compile(r"_([a-z0-9])")
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """The whole body. Raises `ApiError` 400 when it is too long."""
     try:
-        return await read_whole(request)
+        return await read_whole(request, max_bytes=max_bytes)
     except BodyTooLong as error:
         raise ApiError(400, f"Request payload size exceeds the limit: {error.limit} bytes.") from error
 
@@ -31,6 +31,8 @@ async def read_body(request: Request) -> bytes:
 def decode(body: bytes, type_: type[S]) -> S:
     """Decodes a JSON body; the names of the fields of `type_` are in camel case. Raises `ApiError` 400."""
     try:
+        if b"_" not in body:  # no name can be in snake case
+            return json.decode(body, type=type_)
         return convert(_in_camel_case(json.decode(body)), type_)
     except ValidationError as error:
         raise invalid(f"Invalid JSON payload received. {error}", "body") from error

@@ -82,6 +82,11 @@ def no_key() -> ApiError:
     )
 
 
+def no_such_model(model: str, version: str) -> ApiError:
+    """404: there is no such model."""
+    return ApiError(404, f"models/{model} is not found for API version {version}.")
+
+
 def no_such_file(id_: str) -> ApiError:
     """403, not 404: a file is missing, expired or somebody else's."""
     return ApiError(403, f"You do not have permission to access the File {id_} or it may not exist.")

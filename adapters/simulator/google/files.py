@@ -1,8 +1,7 @@
-"""Google's files: get, list, delete. What was uploaded cannot be downloaded again."""
+"""Google's files: get, list, delete; and download, of what Google made: what was uploaded is not given out again."""
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any, Final
 
 from msgspec import json
@@ -10,18 +9,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from perdure.adapters.simulator.filestore import KeptFile
 from perdure.adapters.simulator.google.app import check_version
 from perdure.adapters.simulator.google.errors import invalid, no_such_file
 from perdure.adapters.simulator.google.filestore import GoogleFiles
+from perdure.adapters.simulator.google.lists import page_query, token_behind
 from perdure.adapters.simulator.storage import Tables
 from perdure.adapters.simulator.world import World
 
 GOOGLE_PREFIX: Final = "/google"
 """Where Google's routes are, below the base URL."""
-
-DEFAULT_PAGE: Final = 10
-MAX_PAGE: Final = 100
-"""How many files are on a page, unless fewer are asked for, and at most (`contracts/providers.md` section 3.1)."""
 
 
 class FileRoutes:
@@ -35,6 +32,8 @@ class FileRoutes:
         """The routes, below `/google`."""
         return [
             Route("/{version}/files", self._list, methods=["GET"]),
+            Route("/{version}/files/{id}:download", self._download, methods=["GET"]),
+            Route("/download/{version}/files/{id}:download", self._download, methods=["GET"]),
             Route("/{version}/files/{id}", self._get, methods=["GET"]),
             Route("/{version}/files/{id}", self._delete, methods=["DELETE"]),
         ]
@@ -53,26 +52,37 @@ class FileRoutes:
 
     async def _list(self, request: Request) -> Response:
         origin = base_url(request, check_version(request))
-        limit = _page_size(request.query_params.get("pageSize"))
-        token = request.query_params.get("pageToken", "")
+        query = page_query(request)
         now = self._world.clock.now()
 
         def read(tables: Tables) -> dict[str, Any]:
-            after = None
-            if token:
-                after = tables.place(self._files.kind, _last_id(token))
-                if after is None:
-                    raise invalid("The page token is not valid.", "page_token")
-            page = tables.page(self._files.kind, now=now, limit=limit, newest_first=True, after=after)
+            page = query.read(tables, self._files.kind, now)
             files = self._files.listed(page)
             answer: dict[str, Any] = {}
             if files:
                 answer["files"] = [self._files.show(tables, file, origin) for file in files]
             if page.has_more:
-                answer["nextPageToken"] = urlsafe_b64encode(files[-1].id.encode()).decode()
+                answer["nextPageToken"] = token_behind(files[-1].id)
             return answer
 
         return json_response(await self._world.storage.run(read))
+
+    async def _download(self, request: Request) -> Response:
+        check_version(request)
+        id_: str = request.path_params["id"]
+        if request.query_params.get("alt") != "media":
+            raise invalid("The bytes of a file are asked for with 'alt=media'.", "alt")
+
+        def read(tables: Tables) -> tuple[KeptFile, bool]:
+            file = self._files.find(tables, id_)
+            if file is None:
+                raise no_such_file(id_)
+            return file, self._files.is_generated(tables, file)
+
+        file, is_generated = await self._world.storage.run(read)
+        if not is_generated:
+            raise invalid(f"The File {id_} was uploaded and cannot be downloaded.", "name")
+        return self._files.download(file, content_type=file.mime_type)
 
     async def _delete(self, request: Request) -> Response:
         check_version(request)
@@ -90,18 +100,3 @@ def base_url(request: Request, version: str) -> str:
 def json_response(value: object, headers: dict[str, str] | None = None) -> Response:
     """An answer with a JSON body."""
     return Response(json.encode(value), headers=headers, media_type="application/json")
-
-
-def _page_size(said: str | None) -> int:
-    if not said or said == "0":
-        return DEFAULT_PAGE
-    if not said.isdecimal() or int(said) > MAX_PAGE:
-        raise invalid(f"'pageSize' is a number up to {MAX_PAGE}, not '{said}'.", "page_size")
-    return int(said)
-
-
-def _last_id(token: str) -> str:
-    try:
-        return urlsafe_b64decode(token.encode("ascii")).decode("ascii")
-    except ValueError:
-        return ""

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from msgspec import Struct, json
+from msgspec.structs import replace
 
 from perdure.adapters.simulator.faults import FailProcessing
 from perdure.adapters.simulator.filestore import FileStore, KeptFile
-from perdure.adapters.simulator.google.errors import ApiError, invalid
+from perdure.adapters.simulator.google.errors import ApiError, invalid, no_such_file
 from perdure.adapters.simulator.ids import digest
 from perdure.adapters.simulator.multipart import ReceivedPart
 from perdure.adapters.simulator.storage import Tables
@@ -33,6 +34,7 @@ State = Literal["PROCESSING", "ACTIVE", "FAILED"]
 _NAME: Final = re.compile(r"files/[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _SESSIONS: Final = "google-session"
 _FAILURES: Final = "google-failure"
+_GENERATED: Final = "google-generated"
 _PROCESSED_TYPES: Final = ("video/", "audio/")
 
 
@@ -105,6 +107,32 @@ class GoogleFiles(FileStore):
             tables.add(_FAILURES, f"failure-{file.id}", json.encode(failure))
         return file
 
+    def generate(self, tables: Tables, part: ReceivedPart, source: Path, *, name: str, mime_type: str) -> KeptFile:
+        """Makes a file that nobody uploaded, under a name that is free; it can be downloaded."""
+        named = replace(part, filename=name)
+        tag = name.removeprefix(NAME_PREFIX)
+        file = self.add(tables, named, source, life_s=LIFE_S, tag=tag, bought=False, mime_type=mime_type)
+        tables.add(_GENERATED, f"generated-{file.id}", b"{}")
+        return file
+
+    def is_generated(self, tables: Tables, file: KeptFile) -> bool:
+        """Whether Google made it."""
+        return tables.get(_GENERATED, f"generated-{file.id}", self._google.clock.now()) is not None
+
+    def find_active(self, tables: Tables, uri: str) -> KeptFile:
+        """The file that a URI or a name names. Raises `ApiError`: 403 without one, 400 while it cannot be used."""
+        id_ = uri.rpartition(NAME_PREFIX)[2]
+        file = self.find(tables, id_)
+        if file is None:
+            raise no_such_file(id_)
+        if self.state(tables, file)[0] != "ACTIVE":
+            raise ApiError(
+                400,
+                f"The File {id_} is not in an ACTIVE state and usage is not allowed.",
+                status="FAILED_PRECONDITION",
+            )
+        return file
+
     def state(self, tables: Tables, file: KeptFile) -> tuple[State, str]:
         """What a file is now, and why it failed."""
         now = self._google.clock.now()
@@ -121,14 +149,16 @@ class GoogleFiles(FileStore):
             "name": name,
             "mimeType": file.mime_type,
             "sizeBytes": str(file.size_bytes),
-            "createTime": _time(file.created_at),
-            "updateTime": _time(file.created_at),
-            "expirationTime": _time(file.created_at + LIFE_S if file.expires_at is None else file.expires_at),
+            "createTime": rfc3339(file.created_at),
+            "updateTime": rfc3339(file.created_at),
+            "expirationTime": rfc3339(file.created_at + LIFE_S if file.expires_at is None else file.expires_at),
             "sha256Hash": b64encode(bytes.fromhex(file.sha256)).decode(),
             "uri": f"{base_url}/{name}",
             "state": state,
             "source": "UPLOADED",
         }
+        if self.is_generated(tables, file):
+            shown |= {"source": "GENERATED", "downloadUri": f"{base_url}/{name}:download?alt=media"}
         if file.filename != name:
             shown["displayName"] = file.filename
         if error:
@@ -156,5 +186,6 @@ class GoogleFiles(FileStore):
         return super().kept(tables) | tables.ids(_SESSIONS, self._google.clock.now())
 
 
-def _time(at: float) -> str:
+def rfc3339(at: float) -> str:
+    """A time, in seconds since 1970, as Google writes it."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
