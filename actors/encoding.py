@@ -84,7 +84,7 @@ def encode_request(
         raise InvalidRequest(f"its body is not valid JSON: {error}", line=line, field="body") from error
     if named.stream:
         raise Unsupported("answers are not streamed here: leave out 'stream'", capability="stream")
-    if not any(_names(endpoint, request.url) for endpoint in endpoints):
+    if endpoint_of(request.url, endpoints) is None:
         raise InvalidRequest(
             f"{provider.name} takes no request for {request.url!r} here: one of {', '.join(endpoints)}",
             line=line,
@@ -95,6 +95,11 @@ def encode_request(
     if not model:
         raise InvalidRequest("its body names no model", line=line, field="body.model")
     return Encoded(request.url, model, body, request.custom_id)
+
+
+def endpoint_of(url: str, endpoints: Sequence[str]) -> str | None:
+    """Which of `endpoints` a request's URL is of, None if it is of none."""
+    return next((endpoint for endpoint in endpoints if _names(endpoint, url)), None)
 
 
 def _names(endpoint: str, url: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from perdure.actors.fetch import Fetch
+from perdure.actors.resolving.facts import ProviderFacts
 from perdure.events.requests import Answer, LineError, Prompt, RawRequest
 
 
@@ -26,6 +27,10 @@ class LiveProvider(Protocol):
 
     def model_of(self, endpoint: str, body: Mapping[str, object]) -> str:
         """The model that a request asks for, "" when it names none. `body` has at least the `model` of the body."""
+        ...
+
+    def shows(self, endpoint: str) -> ProviderFacts:
+        """How requests for `endpoint`, one of `live_endpoints`, can show files."""
         ...
 
     async def ask(self, fetch: Fetch, *, endpoint: str, model: str, body: bytes) -> bytes:

@@ -26,12 +26,14 @@ from perdure.actors.file.state import KIND as FILE
 from perdure.actors.file.state import Copy
 from perdure.actors.file.views import CopyHandle, CopyView, FileHandle, FileView, look_at_copy
 from perdure.actors.looking import Origin
+from perdure.actors.prompts import Prompts
 from perdure.actors.provider_file.state import KIND as PROVIDER_FILE
 from perdure.actors.provider_file.views import ProviderFileHandle, ProviderFileView
 from perdure.actors.request.state import KIND as REQUEST
 from perdure.actors.request.views import RequestHandle, RequestView
-from perdure.actors.submitting import Submitting, Via, Who
+from perdure.actors.submitting import Submitting, Via
 from perdure.actors.views import Backing, Handle, Summary, View, summary_of
+from perdure.actors.who import Who
 from perdure.events.errors import NotFound
 from perdure.events.ids import IdSource
 from perdure.events.purchase import OnUncertain
@@ -99,10 +101,18 @@ class Common:
     """What all services over one log share, however many act as somebody else. `run` is its task."""
 
     def __init__(
-        self, acting: Acting, *, ids: IdSource, defaults: ServiceDefaults, sources: Sources | None = None
+        self,
+        acting: Acting,
+        *,
+        ids: IdSource,
+        defaults: ServiceDefaults,
+        sources: Sources | None = None,
+        prompts: Prompts | None = None,
     ) -> None:
         self.acting = acting
         self.sources = sources or Sources(ThreadDisk(SOURCE_THREADS))
+        self.prompts = prompts or Prompts()
+        self.prompts.attach(acting, ids=ids, sources=self.sources)
         self.ids = ids
         self.defaults = defaults
         self.requestors = Requestors()
@@ -115,7 +125,12 @@ class Common:
             polling=defaults.batches.polling,
         )
         self.submitting = Submitting(
-            acting, ids=ids, windows=self.windows, strategy=defaults.strategy, requestors=self.requestors
+            acting,
+            ids=ids,
+            windows=self.windows,
+            prompts=self.prompts,
+            strategy=defaults.strategy,
+            requestors=self.requestors,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

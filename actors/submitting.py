@@ -6,10 +6,11 @@ request afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
-from msgspec import Struct
+import msgspec
+from msgspec import structs
 
 from perdure.actors.backing import Acting
 from perdure.actors.batch.lines import LineHandle, line_id
@@ -24,21 +25,24 @@ from perdure.actors.batch.opening import (
 from perdure.actors.batch.state import KIND as BATCH
 from perdure.actors.batch.strategy import BatchStrategy, Requestors, Submission, Window, check_window
 from perdure.actors.batch.windows import Group, Request, Windows
-from perdure.actors.encoding import Encoded, digest_of, encode_request
+from perdure.actors.encoding import Encoded, digest_of, encode_request, endpoint_of
 from perdure.actors.live import LiveProvider
 from perdure.actors.looking import Origin
+from perdure.actors.prompts import Prompts, prompt_digest, with_files, words_of
 from perdure.actors.purchase import SECOND_US
 from perdure.actors.request.effects import keep
 from perdure.actors.request.state import KIND as REQUEST
 from perdure.actors.request.state import RequestState
 from perdure.actors.request.views import RequestHandle
 from perdure.actors.views import Handle
+from perdure.actors.who import Who
 from perdure.events.batch import ResumeBatch
 from perdure.events.errors import InvalidRequest, KeyConflict, Unsupported
+from perdure.events.file_warnings import FileWarning
 from perdure.events.ids import IdSource
 from perdure.events.keys import check_key
 from perdure.events.purchase import OnUncertain
-from perdure.events.request import OpenRequest, ResumeRequest
+from perdure.events.request import Content, OpenRequest, ResumeRequest
 from perdure.events.requests import Answer, Prompt, RawRequest
 from perdure.events.texts import check_text
 from perdure.store.records import ActorRow, Holder, KeyTaken, Standing
@@ -46,20 +50,18 @@ from perdure.store.records import ActorRow, Holder, KeyTaken, Standing
 Via = Literal["live", "batch", "auto"]
 
 
-class Who(Struct, frozen=True):
-    """On whose behalf commands are given. `subject`: the person whom files are about, for erasing them one day."""
-
-    tenant: str = ""
-    principal: str = ""
-    subject: str = ""
-    tags: Mapping[str, str] = {}
-
-
 class Submitting:
     """Submits single requests for everybody who shares a service."""
 
     def __init__(
-        self, acting: Acting, *, ids: IdSource, windows: Windows, strategy: BatchStrategy, requestors: Requestors
+        self,
+        acting: Acting,
+        *,
+        ids: IdSource,
+        windows: Windows,
+        prompts: Prompts,
+        strategy: BatchStrategy,
+        requestors: Requestors,
     ) -> None:
         self._runtime = acting.runtime
         self._blobs = acting.blobs
@@ -67,6 +69,7 @@ class Submitting:
         self._live = acting.live
         self._ids = ids
         self._windows = windows
+        self._prompts = prompts
         self._strategy = strategy
         self._requestors = requestors
         self._acting = acting
@@ -96,8 +99,14 @@ class Submitting:
             check_key(key)
         check_text(credential, "credential", longest=LONGEST_NAME)
         check_tags(tags)
-        encoded = self._encode(live, request, via, endpoint)
-        digest = digest_of(provider, encoded)
+        prompt = with_files(request)
+        encoded = self._encode(live, words_of(prompt) if prompt else request, via, endpoint)
+        digest = prompt_digest(provider, encoded.endpoint, prompt) if prompt else digest_of(provider, encoded)
+        if prompt and key is not None:
+            # Known ones need nothing stored or uploaded again.
+            holder = await self._acting.log.find_key(who.tenant, key)
+            if holder is not None:
+                return await self._known(key, holder, digest)
         expires_us = deadline_us(deadline_s)
         route = self._route(encoded, who, provider=provider, via=via, credential=credential, on_uncertain=on_uncertain)
         try:
@@ -107,15 +116,21 @@ class Submitting:
                     endpoint=encoded.endpoint,
                     model=encoded.model,
                     credential=credential,
-                    body=await keep(self._blobs, encoded.body),
+                    body=Content(0),
                     digest=digest,
                     on_uncertain=on_uncertain or "resubmit",
                     deadline_us=expires_us,
                     custom_id=encoded.custom_id or "",
                     tags=tags,
                 )
-                return await self._send(command, who, key)
+                if prompt is None:
+                    return await self._send(command, encoded.body, who, key)
+                async with self._prompts.take_in(prompt, who) as taken_in:
+                    neutral = structs.replace(command, neutral=True, files=taken_in.held, subject=who.subject)
+                    return await self._send(neutral, msgspec.json.encode(taken_in.prompt), who, key)
             group, window = route
+            if prompt:
+                encoded, _warnings = await self._resolved(prompt, encoded, who, group)
             place = await self._windows.add(
                 group,
                 window,
@@ -159,7 +174,7 @@ class Submitting:
     ) -> tuple[Group, Window] | None:
         """Where a request goes: live (None), or into a group's window."""
         batcher = self._batchers.get(provider)
-        if via == "live" or batcher is None or encoded.endpoint not in batcher.endpoints:
+        if via == "live" or batcher is None or endpoint_of(encoded.endpoint, batcher.endpoints) is None:
             return None
 
         group = Group(
@@ -185,10 +200,25 @@ class Submitting:
         chosen = strategy.window(submission)
         return None if chosen is None else (group, check_window(chosen))
 
+    async def _resolved(
+        self, prompt: Prompt, words: Encoded, who: Who, group: Group
+    ) -> tuple[Encoded, Sequence[FileWarning]]:
+        """A prompt's line for a window: it is shown its files now, for lines are written as they will be sent."""
+        batcher = self._batchers[group.provider]
+        endpoint = endpoint_of(words.endpoint, batcher.endpoints)
+        assert endpoint is not None
+        resolution = await self._prompts.resolve(
+            prompt, who, shows=batcher, endpoint=endpoint, credential=group.credential
+        )
+        shown = structs.replace(prompt, content=resolution.messages)
+        encoded = encode_request(batcher, shown, endpoints=batcher.endpoints, endpoint=endpoint)
+        return encoded, resolution.warnings
+
     # ------------------------------------------------------------------ live
 
-    async def _send(self, command: OpenRequest, who: Who, key: str | None) -> RequestHandle:
+    async def _send(self, command: OpenRequest, body: bytes, who: Who, key: str | None) -> RequestHandle:
         actor = self._ids("req")
+        command = structs.replace(command, body=await keep(self._blobs, body))
         try:
             told = await self._runtime.tell(
                 REQUEST,

@@ -26,6 +26,7 @@ from perdure.actors.file.files import Sources
 from perdure.actors.kind import Kind
 from perdure.actors.lane import Lane
 from perdure.actors.live import LiveProvider
+from perdure.actors.prompts import Prompts
 from perdure.actors.provider_file.effects import ProviderFiles
 from perdure.actors.remote_files import RemoteFiles
 from perdure.actors.request.effects import Requests
@@ -174,14 +175,14 @@ class Resolver:
         return next(filter(self._environ.get, account.key_variables), account.key_variables[0])
 
 
-def kinds_over(log_id: str, network: Engine, blobs: BlobStore) -> list[Kind[Any, Any]]:
+def kinds_over(log_id: str, network: Engine, blobs: BlobStore, prompts: Prompts) -> list[Kind[Any, Any]]:
     """All kinds of actor, wired to a log's blobs and to the network."""
     files, live = remote_files(), live_providers()
     return [
         Batches(log_id=log_id, providers=providers(), files=files, live=live, network=network, blobs=blobs),
         Files(log_id=log_id, providers=files, network=network, blobs=blobs),
         ProviderFiles(log_id=log_id, providers=files, network=network, blobs=blobs),
-        Requests(log_id=log_id, providers=live, network=network, blobs=blobs),
+        Requests(log_id=log_id, providers=live, network=network, blobs=blobs, prompts=prompts),
     ]
 
 
@@ -257,13 +258,15 @@ async def _opened(
             resident_bytes=config.limits.resident_bytes,
             stop_s=config.limits.stop_s,
         )
-        runtime = Runtime(log, kinds_over(log.log_id, engine, blobs), room=_room(settings), clock=clock, limits=limits)
+        prompts = Prompts(config.file_strategy)
+        kinds = kinds_over(log.log_id, engine, blobs, prompts)
+        runtime = Runtime(log, kinds, room=_room(settings), clock=clock, limits=limits)
         await nursery.start(runtime.run)
         nursery.start_soon(_sweep_daily, blobs, log)
         defaults = ServiceDefaults(batches=BatchDefaults(polling=config.polling), strategy=config.batching)
         acting = Acting(log, blobs, folds(), providers(), live_providers(), runtime, remote_files())
         sources = Sources(disk or ThreadDisk(SOURCE_THREADS), _urls(config, surroundings))
-        common = Common(acting, ids=ids, defaults=defaults, sources=sources)
+        common = Common(acting, ids=ids, defaults=defaults, sources=sources, prompts=prompts)
         await nursery.start(common.run)
         service = Service(common)
         try:

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from perdure.actors.batch.opening import Polling
 from perdure.actors.batch.strategy import BatchStrategy
+from perdure.actors.resolving.strategy import DefaultFileStrategy
 from perdure.adapters.network.config import QueueSettings
 from perdure.adapters.urls.addresses import parse_networks
 from perdure.events.errors import InvalidRequest
@@ -75,6 +76,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `synchronous`: with `FULL` every acknowledged commit survives a power cut; with `NORMAL` it survives a kill, and a
     power cut may lose the last ones. `fetch_urls`: URLs in sources and prompts may be fetched from here, from public
     addresses only. `fetch_networks`: networks such as `10.0.0.0/8` that they may be fetched from as well.
+    `file_strategy`: how providers get to see the files in prompts.
     """
 
     providers: Mapping[str, ProviderConfig] = {}
@@ -84,6 +86,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
     fetch_urls: bool = False
     fetch_networks: Sequence[str] = ()
+    file_strategy: DefaultFileStrategy = DefaultFileStrategy()
 
     @staticmethod
     def load(*, directory: Path | None = None, environ: Mapping[str, str] | None = None, **options: Any) -> Config:

@@ -6,40 +6,17 @@ Pure. Which parts an endpoint can express is the renderer's own business; it say
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
 
 from perdure.events.errors import InvalidRequest, Unsupported
 from perdure.events.messages import (
     DataUrl,
     FileReference,
     Inline,
-    Message,
     Part,
     ProviderRef,
     Resolved,
-    Text,
     Url,
 )
-
-
-def checked_messages(content: str | Sequence[Message]) -> Sequence[Message]:
-    """The turns of a prompt's content; plain words are one turn of the user's.
-
-    Raises `InvalidRequest` where there is no turn, or none in one, or something that is no message.
-    """
-    if isinstance(content, str):
-        return (Message("user", (Text(content),)),)
-    if not content:
-        raise InvalidRequest("there is no message in the content", field="content")
-    for place, message in enumerate(content):
-        if not isinstance(message, Message):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are untyped
-            raise InvalidRequest(
-                f"content is text or a sequence of Message, not of {type(message).__name__}",
-                field=f"content[{place}]",
-            )
-        if not message.parts:
-            raise InvalidRequest("the message has no parts", field=f"content[{place}].parts")
-    return content
 
 
 def resolved_source(source: Resolved | DataUrl | FileReference, provider: str, place: str) -> Resolved:

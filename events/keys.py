@@ -12,6 +12,9 @@ LONGEST_KEY: Final = 512
 CREDENTIAL_PREFIXES: Final = ("sk-", "AIza", "xai-", "dct_", "ek_")
 """How the credentials of the providers that we know begin: such a key is refused and never repeated anywhere."""
 
+OWN_PREFIX: Final = "perdure:"
+"""How keys begin that perdure itself gives; nobody else may."""
+
 
 def check_key(key: str) -> str:
     """`key`, if it may name an operation. Raises `InvalidRequest`; the message never holds what looks like a secret."""
@@ -27,6 +30,8 @@ def check_key(key: str) -> str:
             value=len(key),
         )
     check_text(key, "key", longest=LONGEST_KEY)
+    if key.startswith(OWN_PREFIX):
+        raise InvalidRequest(f"keys that begin with {OWN_PREFIX} are perdure's own: choose another name", field="key")
     prefix, underscore, _ = key.partition("_")
     if underscore and prefix in ID_PREFIXES:
         raise InvalidRequest(

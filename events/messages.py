@@ -11,6 +11,8 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from perdure.events.errors import InvalidRequest
+
 
 class Inline(Struct, frozen=True, tag="inline"):
     """Bytes that stand in the request itself."""
@@ -92,3 +94,23 @@ class Message(Struct, frozen=True):
 
     role: Role
     parts: Sequence[Part]
+
+
+def checked_messages(content: str | Sequence[Message]) -> Sequence[Message]:
+    """The turns of a prompt's content; plain words are one turn of the user's.
+
+    Raises `InvalidRequest` where there is no turn, or none in one, or something that is no message.
+    """
+    if isinstance(content, str):
+        return (Message("user", (Text(content),)),)
+    if not content:
+        raise InvalidRequest("there is no message in the content", field="content")
+    for place, message in enumerate(content):
+        if not isinstance(message, Message):  # pyright: ignore[reportUnnecessaryIsInstance] - callers are untyped
+            raise InvalidRequest(
+                f"content is text or a sequence of Message, not of {type(message).__name__}",
+                field=f"content[{place}]",
+            )
+        if not message.parts:
+            raise InvalidRequest("the message has no parts", field=f"content[{place}].parts")
+    return content

@@ -5,13 +5,14 @@ A request is one purchase with the ordinal 0 that nobody can look up at the prov
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 from msgspec import Struct
 
 from perdure.events.command import Command
 from perdure.events.event import Event
+from perdure.events.file_warnings import FILE_WARNINGS, FileWarning
 from perdure.events.purchase import OnUncertain
 from perdure.events.sealed import Sealed, plain
 
@@ -37,12 +38,26 @@ def inline(body: bytes) -> Content | None:
         return None
 
 
+class HeldFile(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A file of ours that a request names. Its bytes are kept for the request, whatever becomes of the file."""
+
+    id: str
+    blob: str
+    size_bytes: int
+    mime_type: str
+    filename: Sealed[str] = Sealed()
+
+
 class RequestOpened(Event, frozen=True, tag="RequestOpened"):
     """The request is durable and may be sent. `digest` is a hash of what is asked, which tells a repeat from another
     request; `deadline_at` is µs since 1970 UTC, 0: none.
 
-    `on_uncertain` says what is done when it cannot be told whether the provider took it.
+    `on_uncertain` says what is done when it cannot be told whether the provider took it. `neutral`: `body` is a prompt
+    in neutral words, which becomes the provider's body when it is sent, for it names files; `files` are those of ours,
+    and `subject` is the person whom they are about.
     """
+
+    schema: ClassVar[int] = 2
 
     provider: str
     endpoint: str
@@ -54,6 +69,9 @@ class RequestOpened(Event, frozen=True, tag="RequestOpened"):
     deadline_at: int = 0
     custom_id: str = ""
     tags: Mapping[str, str] = {}
+    neutral: bool = False
+    files: Sequence[HeldFile] = ()
+    subject: str = ""
 
 
 class RequestAnswered(Event, frozen=True, tag="RequestAnswered"):
@@ -86,6 +104,12 @@ class RequestExpired(Event, frozen=True, tag="RequestExpired"):
     """Its deadline passed; else as `RequestCancelled`."""
 
 
+class RequestFilesReleased(Event, frozen=True, tag="RequestFilesReleased"):
+    """The request needs the bytes of its files no more: `blobs` are their digests."""
+
+    blobs: Sequence[str]
+
+
 class OpenRequest(Command, frozen=True, kw_only=True):
     """Asks a provider once. `deadline_us` is µs from now, 0 for none. A repeat of the same request changes nothing."""
 
@@ -99,6 +123,9 @@ class OpenRequest(Command, frozen=True, kw_only=True):
     deadline_us: int = 0
     custom_id: str = ""
     tags: Mapping[str, str] = {}
+    neutral: bool = False
+    files: Sequence[HeldFile] = ()
+    subject: str = ""
 
 
 class CancelRequest(Command, frozen=True):
@@ -136,5 +163,23 @@ class FailRequest(Command, frozen=True):
     message: str
 
 
-REQUEST_EVENTS = (RequestOpened, RequestAnswered, RequestFailed, RequestCancelled, RequestExpired)
+class NoteFileWarnings(Command, frozen=True):
+    """Report: what became of files that could not be shown to the provider as they are. Known ones change nothing."""
+
+    warnings: Sequence[FileWarning]
+
+
+class ReleaseFiles(Command, frozen=True):
+    """Report: the request has ended, and its files may go."""
+
+
+REQUEST_EVENTS = (
+    RequestOpened,
+    RequestAnswered,
+    RequestFailed,
+    RequestCancelled,
+    RequestExpired,
+    RequestFilesReleased,
+    *FILE_WARNINGS,
+)
 """The types that are written today."""

@@ -83,6 +83,10 @@ from perdure.events.file import FileCreated as FileCreated
 from perdure.events.file import FileRemoved as FileRemoved
 from perdure.events.file import FileTimedOut as FileTimedOut
 from perdure.events.file import SurplusFound as SurplusFound
+from perdure.events.file_warnings import FileInlined as FileInlined
+from perdure.events.file_warnings import FileNotFound as FileNotFound
+from perdure.events.file_warnings import FileSkipped as FileSkipped
+from perdure.events.file_warnings import FileTypeCorrected as FileTypeCorrected
 from perdure.events.files import FileInfo as FileInfo
 from perdure.events.files import ProviderCopy as ProviderCopy
 from perdure.events.files import ProviderFile as ProviderFile
@@ -117,6 +121,7 @@ from perdure.events.request import RequestAnswered as RequestAnswered
 from perdure.events.request import RequestCancelled as RequestCancelled
 from perdure.events.request import RequestExpired as RequestExpired
 from perdure.events.request import RequestFailed as RequestFailed
+from perdure.events.request import RequestFilesReleased as RequestFilesReleased
 from perdure.events.request import RequestOpened as RequestOpened
 from perdure.events.requests import Answer as Answer
 from perdure.events.requests import BatchSummary as BatchSummary

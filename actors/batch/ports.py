@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from perdure.actors.fetch import Fetch, FetchError
+from perdure.actors.resolving.facts import ProviderFacts
 from perdure.events.requests import Answer, LineError, Prompt, RawRequest
 
 ProviderStatus = Literal["pending", "processing", "completed", "failed", "expired", "cancelled"]
@@ -141,6 +142,10 @@ class BatchProvider(Protocol):
 
     def render(self, prompt: Prompt, endpoint: str) -> RawRequest:
         """The provider's request for a neutral prompt. Raises `Unsupported` for what it cannot express."""
+        ...
+
+    def shows(self, endpoint: str) -> ProviderFacts:
+        """How requests for `endpoint`, one of `endpoints`, can show files."""
         ...
 
     def model_of(self, endpoint: str, body: Mapping[str, object]) -> str:

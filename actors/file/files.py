@@ -6,7 +6,9 @@ that but a blob without a name, which the sweep removes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from msgspec import Struct
@@ -19,12 +21,13 @@ from perdure.actors.purchase import SECOND_US
 from perdure.actors.sources import Source, UrlReader, open_source
 from perdure.actors.submitting import Who
 from perdure.actors.views import Handle
+from perdure.actors.who import Who
 from perdure.events.command import Command
 from perdure.events.errors import InvalidRequest, KeyConflict, NotFound, PerdureError, Rejected
 from perdure.events.file import CreateFile, ExpireFile, LoseCopy, PushFile, RemoveFile
 from perdure.events.files import FileInfo, ProviderFile
 from perdure.events.ids import IdSource
-from perdure.events.keys import check_key
+from perdure.events.keys import OWN_PREFIX, check_key
 from perdure.events.messages import FileReference
 from perdure.events.texts import check_text
 from perdure.events.time_to_live import DEFAULT_S, TimeToLive, check_ttl
@@ -77,28 +80,19 @@ class Files:
         ttl = check_ttl(ttl_s)
         if key is not None:
             check_key(key)
-        sources = self._sources
-        async with open_source(
-            source, disk=sources.disk, urls=sources.urls, filename=filename, mime_type=mime_type
-        ) as content:
-            blob = await self._blobs.put(content.chunks)
-            try:
-                command = CreateFile(
-                    blob=blob.digest,
-                    size_bytes=blob.size_bytes,
-                    filename=content.name.safe,
-                    shown=content.name.shown,
-                    mime_type=content.media_type.mime_type,
-                    # What is no media type may be any text, also such as UTF-8 cannot write.
-                    declared=content.media_type.corrected_from.encode("utf-8", "replace").decode(),
-                    charset=content.media_type.charset,
-                    ttl_us=0 if ttl == "persistent" else ttl * SECOND_US,
-                    subject=self._who.subject,
-                    tags=self._who.tags,
-                )
-                return await self._create(command, key)
-            finally:
-                self._blobs.release(blob.digest)
+        async with self._stored(source, filename, mime_type, 0 if ttl == "persistent" else ttl * SECOND_US) as command:
+            return await self._create(command, key)
+
+    async def take(
+        self, source: Source, /, *, filename: str | None = None, mime_type: str | None = None
+    ) -> FileReference:
+        """The file of this subject with the content of `source`, made with the usual time to live if there is none.
+
+        That is what becomes of bytes that are handed over again and again. Raises as `upload`.
+        """
+        async with self._stored(source, filename, mime_type, DEFAULT_S * SECOND_US) as command:
+            whose = hashlib.sha256(self._who.subject.encode()).hexdigest()[:16]
+            return await self._create(command, f"{OWN_PREFIX}content:{whose}:{command.blob}")
 
     async def info(self, file: FileReference | str, /) -> FileInfo:
         """What is known of a file. Raises `NotFound`, `FileExpired`, `FileDeleted`."""
@@ -177,6 +171,33 @@ class Files:
         await self._tell(id, LoseCopy(provider, reference))
 
     # ------------------------------------------------------------------ inside
+
+    @asynccontextmanager
+    async def _stored(
+        self, source: Source, filename: str | None, mime_type: str | None, ttl_us: int
+    ) -> AsyncGenerator[CreateFile]:
+        """Stores what `source` holds, and gives the command that names it; its blob stays until the block is left."""
+        sources = self._sources
+        async with open_source(
+            source, disk=sources.disk, urls=sources.urls, filename=filename, mime_type=mime_type
+        ) as content:
+            blob = await self._blobs.put(content.chunks)
+            try:
+                yield CreateFile(
+                    blob=blob.digest,
+                    size_bytes=blob.size_bytes,
+                    filename=content.name.safe,
+                    shown=content.name.shown,
+                    mime_type=content.media_type.mime_type,
+                    # What is no media type may be any text, also such as UTF-8 cannot write.
+                    declared=content.media_type.corrected_from.encode("utf-8", "replace").decode(),
+                    charset=content.media_type.charset,
+                    ttl_us=ttl_us,
+                    subject=self._who.subject,
+                    tags=self._who.tags,
+                )
+            finally:
+                self._blobs.release(blob.digest)
 
     async def _create(self, command: CreateFile, key: str | None) -> FileReference:
         while True:

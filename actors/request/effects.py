@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
-from msgspec import Struct
+import msgspec
+from msgspec import Struct, structs
 
-from perdure.actors.fetch import Fetch, Network
+from perdure.actors.encoding import encode_request, endpoint_of
+from perdure.actors.fetch import Fetch, Network, Refused
 from perdure.actors.kind import Again, Effect, Index, Port, Row
+from perdure.actors.lane import Lane
 from perdure.actors.live import LiveProvider
 from perdure.actors.nowhere import Nowhere
+from perdure.actors.prompts import Prompts
 from perdure.actors.purchase import perform_purchase
 from perdure.actors.request import state as pure
-from perdure.actors.request.state import CODEC, FOLD, KIND, Ask, ReachDeadline, RequestState
+from perdure.actors.request.state import CODEC, FOLD, KIND, Ask, LetFilesGo, ReachDeadline, RequestState
+from perdure.actors.resolving import Resolution
+from perdure.actors.who import Who
 from perdure.events.command import Command
-from perdure.events.errors import BlobLost, Unavailable
+from perdure.events.errors import (
+    BlobLost,
+    FileDeleted,
+    FileExpired,
+    OperationError,
+    OperationFailed,
+    PerdureError,
+    Rejected,
+    Timeout,
+    Unavailable,
+)
 from perdure.events.event import Event
-from perdure.events.request import Content, ExpireRequest, FailRequest, NoteAnswered, RequestOpened, inline
-from perdure.events.requests import LineError
+from perdure.events.request import (
+    Content,
+    ExpireRequest,
+    FailRequest,
+    NoteAnswered,
+    NoteFileWarnings,
+    ReleaseFiles,
+    RequestOpened,
+    inline,
+)
+from perdure.events.requests import LineError, Prompt
 from perdure.events.sealed import plain
+
+FILE_GONE_STATUSES: Final = frozenset({400, 403, 404})
+"""What providers answer with when a request names a file that they have no more (contract on providers, sections 1.1,
+2.1 and 3); each is asked for its files before that is believed."""
+
+UNSHOWN: Final = (Rejected, OperationError, Timeout, FileExpired, FileDeleted)
+"""What ends a request whose files cannot be shown to its provider. Trouble of our own store is tried again."""
+
+
+def code_of(error: PerdureError) -> str:
+    """What a failure is called: the cause of an upload's, else the kind of error, such as `file_expired`."""
+    if isinstance(error, OperationFailed):
+        return error.cause
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
 
 
 class Stored(Protocol):
@@ -63,8 +103,17 @@ class Requests:
     fold = FOLD
     codec = CODEC
 
-    def __init__(self, *, log_id: str, providers: Mapping[str, LiveProvider], network: Network, blobs: Blobs) -> None:
+    def __init__(
+        self,
+        *,
+        log_id: str,
+        providers: Mapping[str, LiveProvider],
+        network: Network,
+        blobs: Blobs,
+        prompts: Prompts | None = None,
+    ) -> None:
         self._log_id = log_id
+        self._prompts = prompts or Prompts()
         self._providers = providers
         self._network = network
         self._blobs = blobs
@@ -108,6 +157,9 @@ class Requests:
         match effect:
             case Ask():
                 return await self._ask(effect, port)
+            case LetFilesGo():
+                await port.report(ReleaseFiles())
+                return None
             case ReachDeadline():
                 await port.report(ExpireRequest())
                 return None
@@ -120,8 +172,7 @@ class Requests:
         pinned: list[str] = []
 
         async def create(fetch: Fetch) -> _Given:
-            body = await self._body(request)
-            given = await provider.ask(fetch, endpoint=request.endpoint, model=request.model, body=body)
+            given = await self._given(request, provider, fetch, port)
             said = provider.read(request.endpoint, given)
             content = await self._keep(given)
             if content.blob:
@@ -145,8 +196,51 @@ class Requests:
         except BlobLost as lost:
             await port.report(FailRequest(code="blob_lost", message=str(lost)))
             return None
+        except UNSHOWN as error:
+            await port.report(FailRequest(code=code_of(error), message=str(error)))
+            return None
         finally:
             self._blobs.release(*pinned)
+
+    async def _given(self, request: RequestOpened, provider: LiveProvider, fetch: Fetch, port: Port) -> bytes:
+        """What the provider gives. A prompt with files is shown them now; if the provider refuses it and has one of
+        them no more, that file is uploaded and the prompt sent once more."""
+        content = await self._body(request)
+
+        async def ask(body: bytes) -> bytes:
+            return await provider.ask(fetch, endpoint=request.endpoint, model=request.model, body=body)
+
+        if not request.neutral:
+            return await ask(content)
+        prompt = msgspec.json.decode(content, type=Prompt)
+        who = Who(tenant=port.tenant, subject=request.subject)
+        resolution, body = await self._shown(request, prompt, provider, who, port)
+        try:
+            return await ask(body)
+        except Refused as refused:
+            if refused.status not in FILE_GONE_STATUSES or not resolution.files:
+                raise
+            lane = Lane(port.tenant, request.provider, request.credential, "files")
+            files = self._network.bind(lane, trace=port.trace)
+            named = {"provider": request.provider, "credential": request.credential}
+            if not await self._prompts.forget_gone(resolution, who, files, **named):
+                raise
+        _, body = await self._shown(request, prompt, provider, who, port)
+        return await ask(body)
+
+    async def _shown(
+        self, request: RequestOpened, prompt: Prompt, provider: LiveProvider, who: Who, port: Port
+    ) -> tuple[Resolution, bytes]:
+        """The body for a prompt with files, as its provider can be shown them now; what was left out is recorded."""
+        endpoints = provider.live_endpoints
+        endpoint = endpoint_of(request.endpoint, endpoints) or request.endpoint
+        resolution = await self._prompts.resolve(
+            prompt, who, shows=provider, endpoint=endpoint, credential=request.credential, held=request.files
+        )
+        if resolution.warnings:
+            await port.report(NoteFileWarnings(resolution.warnings))
+        shown = structs.replace(prompt, content=resolution.messages)
+        return resolution, encode_request(provider, shown, endpoints=endpoints, endpoint=endpoint).body
 
     async def _body(self, request: RequestOpened) -> bytes:
         """What is to be sent. Raises `BlobLost` also when it was erased: it cannot be had any more."""

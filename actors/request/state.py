@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from perdure.actors.kind import NO_INDEX, Effect, Index, Row
 from perdure.actors.lane import LOCAL, Lane
@@ -19,6 +19,7 @@ from perdure.events.codec import Codec
 from perdure.events.command import Command, Orphan
 from perdure.events.errors import Rejected
 from perdure.events.event import Event
+from perdure.events.file_warnings import FILE_WARNINGS, FileWarning
 from perdure.events.purchase import (
     DoubtPurchase,
     IntendPurchase,
@@ -38,11 +39,14 @@ from perdure.events.request import (
     ExpireRequest,
     FailRequest,
     NoteAnswered,
+    NoteFileWarnings,
     OpenRequest,
+    ReleaseFiles,
     RequestAnswered,
     RequestCancelled,
     RequestExpired,
     RequestFailed,
+    RequestFilesReleased,
     RequestOpened,
     ResubmitRequest,
     ResumeRequest,
@@ -51,7 +55,7 @@ from perdure.events.sealed import Sealed, plain
 from perdure.events.supervision import SUPERVISION_EVENTS
 
 KIND: Final = "request"
-FOLD: Final = 1
+FOLD: Final = 2
 
 REQUEST_PURCHASES: Final[tuple[type[Event], ...]] = (
     PurchaseIntended,
@@ -79,6 +83,7 @@ class RequestState(Struct):
     """A request. `status`: `new`, `open`, `answered`, `failed`, `cancelled`, `expired`.
 
     `answer` is there once something was paid for, in whatever status; `answered` is the attempt that it came to.
+    `holds`: the bytes of its files are kept for it.
     """
 
     actor: str
@@ -93,6 +98,8 @@ class RequestState(Struct):
     code: str = ""
     message: str = ""
     http_status: int = 0
+    holds: bool = False
+    warnings: list[FileWarning] = field(default_factory=list[FileWarning])
     anomalies: int = 0
 
 
@@ -100,6 +107,10 @@ class Ask(PurchaseEffect, frozen=True, kw_only=True):
     """Send the request, or, `intended`, say that it cannot be told what became of it."""
 
     request: RequestOpened
+
+
+class LetFilesGo(Effect, frozen=True, kw_only=True):
+    """Nothing needs the bytes of its files any more."""
 
 
 class ReachDeadline(Effect, frozen=True, kw_only=True):
@@ -132,6 +143,11 @@ def decide(state: RequestState, command: Command, at: int) -> Sequence[Event]:
             return (PurchaseResumed(ordinal=0, attempt=state.purchase.attempt),) if state.purchase.blocked else ()
         case ResubmitRequest():
             return _resubmit(state)
+        case NoteFileWarnings():
+            return [warning for warning in command.warnings if warning not in state.warnings]
+        case ReleaseFiles():
+            held = tuple({file.blob: None for file in opened.files}) if state.holds and not _wanted(state) else ()
+            return (RequestFilesReleased(held),) if held else ()
         case FailRequest():
             unsent = state.purchase.phase == "open"
             return (RequestFailed(code=command.code, message=plain(command.message)),) if unsent else ()
@@ -170,6 +186,9 @@ def _open(state: RequestState, command: OpenRequest, at: int) -> Sequence[Event]
             deadline_at=at + command.deadline_us if command.deadline_us else 0,
             custom_id=command.custom_id,
             tags=command.tags,
+            neutral=command.neutral,
+            files=command.files,
+            subject=command.subject,
         ),
     )
 
@@ -235,12 +254,16 @@ def evolve(state: RequestState, event: Event) -> RequestState:
     purchase = state.purchase
     match event:
         case RequestOpened() if state.opened is None:
-            state.opened, state.status = event, "open"
+            state.opened, state.status, state.holds = event, "open", bool(event.files)
         case RequestAnswered():
             _take(state, event)
         case RequestFailed():
             purchase.end()
             _fail(state, event.code, event.message, event.status)
+        case RequestFilesReleased():
+            state.holds = False
+        case _ if isinstance(event, FILE_WARNINGS):
+            state.warnings.append(event)
         case RequestCancelled() if state.status == "open":
             state.status = "cancelled"
         case RequestExpired() if state.status == "open":
@@ -285,10 +308,12 @@ def _fail(state: RequestState, code: str, message: Sealed[str], http_status: int
 
 
 def effects(state: RequestState) -> Sequence[Effect]:
-    """The request while it is open or owed, and its deadline."""
+    """The request while it is open or owed, and its deadline; at last that its files are let go."""
     opened, purchase = state.opened, state.purchase
-    if opened is None or not (purchase.phase == "open" or purchase.owed):
+    if opened is None:
         return ()
+    if not (purchase.phase == "open" or purchase.owed):
+        return (LetFilesGo(id="release", lane=LOCAL),) if state.holds and not _wanted(state) else ()
     ask = Ask(
         id=purchase.effect_id(),
         lane=Lane(state.tenant, opened.provider, opened.credential, "live"),
@@ -307,13 +332,18 @@ def effects(state: RequestState) -> Sequence[Effect]:
     return (ask,)
 
 
+def _wanted(state: RequestState) -> bool:
+    """Whether it may be sent yet, now or because somebody asks for it again."""
+    return state.status == "open" or state.purchase.owed
+
+
 def row(state: RequestState) -> Row:
     """What lists show. One in doubt is terminal: only `ResubmitRequest` or a cancel moves it on."""
     opened, purchase = state.opened, state.purchase
     done = int(state.status in ("answered", "failed"))
     return Row(
         status=_status(state),
-        terminal=state.status != "new" and not (purchase.phase == "open" or purchase.owed),
+        terminal=state.status != "new" and not effects(state),
         provider=opened.provider if opened else "",
         tags=opened.tags if opened else {},
         progress=f"{done}/1 {purchase.blocked}".rstrip(),
@@ -335,10 +365,14 @@ def _status(state: RequestState) -> str:
 
 
 def index(event: Event) -> Index:
-    """Its bodies, where they are blobs, are kept as long as the log."""
-    if isinstance(event, (RequestOpened, RequestAnswered)) and event.body.blob:
-        return Index(references=(event.body.blob,))
-    return NO_INDEX
+    """Its bodies, where they are blobs, are kept as long as the log, its files until it has ended."""
+    if isinstance(event, RequestFilesReleased):
+        return Index(released=event.blobs)
+    if not isinstance(event, (RequestOpened, RequestAnswered)):
+        return NO_INDEX
+    held = [file.blob for file in event.files] if isinstance(event, RequestOpened) else []
+    references = [event.body.blob, *held] if event.body.blob else held
+    return Index(references=references) if references else NO_INDEX
 
 
 def weight(state: RequestState) -> int:

@@ -15,6 +15,7 @@ from perdure.actors.resolving.facts import ProviderFacts as ProviderFacts
 from perdure.actors.resolving.facts import Refer as Refer
 from perdure.actors.resolving.facts import RemoteCopy as RemoteCopy
 from perdure.actors.resolving.facts import Reupload as Reupload
+from perdure.actors.resolving.facts import Shows as Shows
 from perdure.actors.resolving.facts import Skip as Skip
 from perdure.actors.resolving.facts import UploadIt as UploadIt
 from perdure.actors.resolving.files import Files as Files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -50,6 +50,14 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
     inline: Sequence[str] = ("*/*",)
     max_inline_bytes: int = 10_000_000
     urls: Sequence[str] = ()
+
+
+class Shows(Protocol):
+    """A provider that can be shown files."""
+
+    def shows(self, endpoint: str) -> ProviderFacts:
+        """How requests for `endpoint`, one of the provider's endpoints, can show files."""
+        ...
 
 
 class Skip(Struct, frozen=True):

@@ -61,9 +61,11 @@ from perdure.events.messages import (
     Text,
     Url,
 )
+from perdure.events.sealed import plain
 
-_UPLOAD_FAILED: Final = (ProviderError, OperationError, Timeout)
-"""Failures of an upload that leave the bytes to be sent inline. Trouble of our own store is none of them."""
+_UPLOAD_FAILED: Final = (ProviderError, OperationError, Timeout, FileExpired, FileDeleted)
+"""Failures of an upload that leave the bytes to be sent inline: also a file that is over, but is held for this request.
+Trouble of our own store is none of them."""
 
 
 class Resolution(Struct, frozen=True):
@@ -231,7 +233,8 @@ class _Resolving:
         mime_type = media_type.mime_type
         name = name_file(filename, extension=extension_for(mime_type)).safe
         corrected = media_type.corrected_from
-        notes = (FileTypeCorrected(filename=name, declared=corrected, mime_type=mime_type),) if corrected else ()
+        correction = FileTypeCorrected(filename=plain(name), declared=_utf8(corrected), mime_type=mime_type)
+        notes = (correction,) if corrected else ()
         inline = Inline(given.data, mime_type)
         facts = FileFacts(filename=name, mime_type=mime_type, size_bytes=len(given.data))
         decision = self._strategy.decide(facts, self._provider, self._now)
@@ -267,7 +270,7 @@ class _Resolving:
             )
         except (InvalidSource, TooLarge) as error:
             # What exactly is wrong is for the author of the prompt; the model need not hear of our network.
-            note = FileSkipped(filename=name, reason="not_fetched", text=str(error))
+            note = FileSkipped(filename=plain(name), reason="not_fetched", text=plain(str(error)))
             return _Left(name, "its address could not be read", (note,))
         return await self._settle_known(known)
 
@@ -294,7 +297,7 @@ class _Resolving:
         except _UPLOAD_FAILED as error:
             if not self._fits_inline(known):
                 raise
-            notes += (FileInlined(filename=known.filename, cause=str(error)),)
+            notes += (FileInlined(filename=plain(known.filename), cause=plain(str(error))),)
             return _Shown(inline or await self._read(known), known.mime_type, known.filename, notes)
         return self._referred(known, reference, notes)
 
@@ -313,5 +316,10 @@ class _Resolving:
 
 
 def _skipped(filename: str, skip: Skip, notes: tuple[FileWarning, ...] = ()) -> _Left:
-    note = FileSkipped(filename=filename, reason=skip.reason, text=skip.text)
+    note = FileSkipped(filename=plain(filename), reason=skip.reason, text=plain(skip.text))
     return _Left(filename, skip.text, (*notes, note))
+
+
+def _utf8(text: str) -> str:
+    """`text` as UTF-8 can write it: what is no media type may be anything."""
+    return text.encode("utf-8", "replace").decode()

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from perdure.actors.fetch import Fetch
+from perdure.actors.resolving import ProviderFacts
 from perdure.adapters.anthropic import reading, requests
 from perdure.adapters.anthropic.account import NAME
+from perdure.adapters.anthropic.showing import SHOWS
 from perdure.adapters.asking import ask_json
 from perdure.events.requests import Answer, LineError, Prompt, RawRequest
 
@@ -28,6 +30,10 @@ class AnthropicLive:
     def model_of(self, endpoint: str, body: Mapping[str, object]) -> str:
         """The model that a body asks for, "" when it names none."""
         return requests.model_of(body)
+
+    def shows(self, endpoint: str) -> ProviderFacts:
+        """See `showing`."""
+        return SHOWS
 
     async def ask(self, fetch: Fetch, *, endpoint: str, model: str, body: bytes) -> bytes:
         """See `asking.ask_json`."""

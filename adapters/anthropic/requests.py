@@ -21,9 +21,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 from perdure.adapters.anthropic.account import NAME, VERSION
-from perdure.adapters.messages import checked_messages, resolved_source, unsupported_part
+from perdure.adapters.messages import resolved_source, unsupported_part
 from perdure.events.errors import Unsupported
-from perdure.events.messages import Document, Image, Inline, Message, Part, ProviderRef, Text, Url
+from perdure.events.messages import Document, Image, Inline, Message, Part, ProviderRef, Text, Url, checked_messages
 from perdure.events.requests import Prompt, RawRequest
 
 MESSAGES: Final = "/v1/messages"

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from perdure.actors.fetch import Fetch
+from perdure.actors.resolving import ProviderFacts
 from perdure.adapters.asking import ask_json
 from perdure.adapters.google import reading, requests
 from perdure.adapters.google.account import NAME
+from perdure.adapters.google.showing import SHOWS
 from perdure.events.requests import Answer, LineError, Prompt, RawRequest
 
 
@@ -28,6 +30,10 @@ class GoogleLive:
     def model_of(self, endpoint: str, body: Mapping[str, object]) -> str:
         """The model that a request's URL names, "" when it names none."""
         return requests.model_of(endpoint)
+
+    def shows(self, endpoint: str) -> ProviderFacts:
+        """See `showing`."""
+        return SHOWS
 
     async def ask(self, fetch: Fetch, *, endpoint: str, model: str, body: bytes) -> bytes:
         """See `asking.ask_json`."""

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias, cast
 
 from perdure.adapters.google.account import NAME
-from perdure.adapters.messages import checked_messages, resolved_source, unsupported_part
+from perdure.adapters.messages import resolved_source, unsupported_part
 from perdure.events.errors import InvalidRequest, Unsupported
-from perdure.events.messages import Inline, Message, Part, ProviderRef, Text, Url
+from perdure.events.messages import Inline, Message, Part, ProviderRef, Text, Url, checked_messages
 from perdure.events.requests import Prompt, RawRequest
 
 VERSIONS: Final = ("v1", "v1beta", "v1alpha")

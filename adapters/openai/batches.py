@@ -23,12 +23,13 @@ from perdure.actors.batch.ports import (
     Sought,
 )
 from perdure.actors.fetch import Fetch, HttpAnswer, HttpRequest, Refused
+from perdure.actors.resolving import ProviderFacts
 from perdure.adapters.answers import created_answer, read_answer
 from perdure.adapters.openai import lines, requests
 from perdure.adapters.openai.account import NAME
 from perdure.adapters.openai.download import open_lines
 from perdure.adapters.openai.wire import BatchObject, Counts, Problem
-from perdure.adapters.openai_compatible import bodies
+from perdure.adapters.openai_compatible import bodies, showing
 from perdure.adapters.openai_compatible.answers import error_of
 from perdure.adapters.openai_compatible.files import SETTLE_S
 from perdure.adapters.openai_compatible.paging import read_back
@@ -84,6 +85,10 @@ class OpenAIBatches:
     def model_of(self, endpoint: str, body: Mapping[str, object]) -> str:
         """The model that a body asks for, "" when it names none."""
         return bodies.model_of(body)
+
+    def shows(self, endpoint: str) -> ProviderFacts:
+        """See `showing.shows`."""
+        return showing.shows(endpoint, provider=NAME)
 
     def encode_line(self, line_id: str, url: str, body: bytes) -> bytes:
         """See `requests.encode_line`."""

@@ -20,8 +20,19 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
-from perdure.adapters.messages import checked_messages, data_url, resolved_source, unsupported_part
-from perdure.events.messages import Audio, Document, Image, Inline, Message, Part, ProviderRef, Text, Url
+from perdure.adapters.messages import data_url, resolved_source, unsupported_part
+from perdure.events.messages import (
+    Audio,
+    Document,
+    Image,
+    Inline,
+    Message,
+    Part,
+    ProviderRef,
+    Text,
+    Url,
+    checked_messages,
+)
 
 RESPONSES: Final = "/v1/responses"
 CHAT: Final = "/v1/chat/completions"

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from perdure.actors.fetch import Fetch
+from perdure.actors.resolving import ProviderFacts
 from perdure.adapters.asking import ask_json
-from perdure.adapters.openai_compatible import bodies, reading
+from perdure.adapters.openai_compatible import bodies, reading, showing
 from perdure.events.requests import Answer, LineError, Prompt, RawRequest
 
 
@@ -30,6 +31,10 @@ class CompatibleLive:
     def model_of(self, endpoint: str, body: Mapping[str, object]) -> str:
         """The model that a body asks for, "" when it names none."""
         return bodies.model_of(body)
+
+    def shows(self, endpoint: str) -> ProviderFacts:
+        """See `showing.shows`."""
+        return showing.shows(endpoint, provider=self.name)
 
     async def ask(self, fetch: Fetch, *, endpoint: str, model: str, body: bytes) -> bytes:
         """See `asking.ask_json`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 import pytest
@@ -14,7 +14,7 @@ from hypothesis.strategies import DataObject, SearchStrategy
 from perdure.actors.kind import Effect
 from perdure.actors.purchase import SECOND_US
 from perdure.actors.request.effects import Requests
-from perdure.actors.request.state import CODEC, RESUBMIT_WAITS_US, Ask, ReachDeadline, RequestState
+from perdure.actors.request.state import CODEC, RESUBMIT_WAITS_US, Ask, LetFilesGo, ReachDeadline, RequestState
 from perdure.actors.runtime.aggregate import KindFold
 from perdure.events import purchase as purchase_module
 from perdure.events import request as request_module
@@ -22,13 +22,17 @@ from perdure.events.codec import tag_of
 from perdure.events.command import Command, Orphan
 from perdure.events.errors import Rejected
 from perdure.events.event import Event
+from perdure.events.file_warnings import FileInlined, FileNotFound, FileSkipped, FileTypeCorrected
 from perdure.events.purchase import DoubtPurchase, IntendPurchase, LosePurchase, PurchaseIntended, RefusePurchase
 from perdure.events.request import (
     CancelRequest,
     Content,
     ExpireRequest,
     FailRequest,
+    HeldFile,
     NoteAnswered,
+    NoteFileWarnings,
+    ReleaseFiles,
     ResubmitRequest,
     ResumeRequest,
 )
@@ -41,10 +45,18 @@ STEPS: Final = 20
 KIND: Final = Requests.unwired()
 EVENTS: Final[frozenset[type[Event]]] = frozenset(CODEC.current).difference(SUPERVISION_EVENTS)
 SORTED: Final[Sequence[type[Event]]] = sorted(EVENTS, key=tag_of)
+HELD: Final = HeldFile("file_1", "c" * 64, 3, "application/pdf", plain("tides.pdf"))
+WARNINGS: Final = (
+    FileSkipped(filename=plain("x"), reason="too_large", text=plain("it is too large")),
+    FileNotFound(id="file_2", reason="expired"),
+    FileInlined(filename=plain("x"), cause=plain("503")),
+    FileTypeCorrected(filename=plain("x"), declared="image/png", mime_type="image/jpeg"),
+)
 STARTS: Final[Sequence[Sequence[Event]]] = [
     (),
     (opened("fail"),),
     (opened(deadline_at=1_900_000_000_000_000),),
+    (msgspec.structs.replace(opened(), neutral=True, files=[HELD]),),
     *PHASES.values(),
 ]
 COMMANDS: Final[tuple[type[Command], ...]] = tuple(
@@ -62,6 +74,10 @@ BY_NAME: Final[Mapping[str, SearchStrategy[Any]]] = {
     "policy": st.sampled_from(["caller", "resubmit"]),
     "status": st.sampled_from([0, 200, 400]),
     "tags": st.just({}),
+    "files": st.sampled_from([[], [HELD]]),
+    "warnings": st.sampled_from([(), WARNINGS[:1], WARNINGS]),
+    "blobs": st.just([HELD.blob]),
+    "line": st.none(),
     "deadline_us": st.sampled_from([0, 3_600 * SECOND_US]),
     **{name: st.integers(0, 40).map(lambda hours: AT + hours * 3_600 * SECOND_US) for name in ("at", "retry_at")},
 }
@@ -76,8 +92,13 @@ BY_TYPE: Final[Mapping[Any, SearchStrategy[Any]]] = {
 def drawn(kind: type[Any]) -> SearchStrategy[Any]:
     """Any value of a command or an event."""
     fields = msgspec.structs.fields(kind)
-    by_name = {field.name: BY_NAME[field.name] if field.name in BY_NAME else BY_TYPE[field.type] for field in fields}
-    return st.builds(kind, **by_name)
+    return st.builds(kind, **{field.name: _any_of(field) for field in fields})
+
+
+def _any_of(field: msgspec.structs.FieldInfo) -> SearchStrategy[Any]:
+    if get_origin(field.type) is Literal:
+        return st.sampled_from(get_args(field.type))
+    return BY_NAME[field.name] if field.name in BY_NAME else BY_TYPE[field.type]
 
 
 commands: SearchStrategy[Command] = st.one_of(
@@ -89,6 +110,8 @@ def reports_of(effect: Effect) -> SearchStrategy[list[Command]]:
     """What an effect that is asked for may report, cut off anywhere."""
     if isinstance(effect, ReachDeadline):
         return st.just(said(ExpireRequest()))
+    if isinstance(effect, LetFilesGo):
+        return st.just(said(ReleaseFiles()))
     assert isinstance(effect, Ask)
     attempt = effect.attempt
     if effect.intended:
@@ -100,10 +123,11 @@ def reports_of(effect: Effect) -> SearchStrategy[list[Command]]:
         NoteAnswered(attempt, ANSWER, "unreadable_answer", "m", 200),
         DoubtPurchase(0, attempt, "cut"),
     ]
-    intent = IntendPurchase(0, attempt, "i")
+    intent, noted = IntendPurchase(0, attempt, "i"), NoteFileWarnings(WARNINGS)
     outcome: SearchStrategy[Command] = st.sampled_from(outcomes) | refused
     unsent: SearchStrategy[Command] = st.just(FailRequest("blob_lost", "gone")) | refused
-    return st.just(said(intent)) | outcome.map(lambda report: said(intent, report)) | unsent.map(said)
+    files = st.just(said(noted)) | unsent.map(lambda report: said(noted, report))
+    return st.just(said(intent)) | outcome.map(lambda report: said(intent, report)) | unsent.map(said) | files
 
 
 def said(*reports: Command) -> list[Command]:

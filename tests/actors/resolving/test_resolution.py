@@ -40,6 +40,7 @@ from perdure.events.messages import (
     Url,
     Video,
 )
+from perdure.events.sealed import plain
 from tests.actors.resolving.files import MemoryFiles
 from tests.actors.sources.samples import PDF, PNG, SAMPLES
 
@@ -154,7 +155,7 @@ async def test_w48_an_address_that_may_not_be_fetched_is_skipped_with_a_reason()
     text = "openai fetches no such address, and here it is not allowed"
     assert resolution.messages[0].parts == (Text(f"[File large.pdf skipped: {text}]"),)
     assert resolution.warnings == (
-        FileSkipped(place="content[0].parts[0]", filename="large.pdf", reason="not_fetched", text=text),
+        FileSkipped(place="content[0].parts[0]", filename=plain("large.pdf"), reason="not_fetched", text=plain(text)),
     )
 
 
@@ -164,7 +165,7 @@ async def test_w48_an_address_that_is_refused_is_skipped_and_the_model_hears_not
     assert resolution.messages[0].parts == (Text("[File a.pdf skipped: its address could not be read]"),)
     (warning,) = resolution.warnings
     assert isinstance(warning, FileSkipped)
-    assert "10.1.2.3" in warning.text
+    assert "10.1.2.3" in str(warning.text.open())
 
 
 @pytest.mark.trio
@@ -219,11 +220,11 @@ async def test_f11_a_skipped_file_leaves_words_and_a_warning(
         assert resolution.messages[0].parts == (Text("Read:"), Text(f"[File tides.bin skipped: {text}]"))
         (warning,) = resolution.warnings
         assert msgspec.to_builtins(warning) == {
-            "type": "file_skipped",
+            "event": "FileSkipped",
             "place": "content[0].parts[1]",
-            "filename": "tides.bin",
+            "filename": {"p": "tides.bin"},
             "reason": reason,
-            "text": text,
+            "text": {"p": text},
         }
     assert files.uploads == []
 
@@ -264,7 +265,7 @@ async def test_w46_a_failed_upload_falls_back_to_inline_where_that_fits() -> Non
         resolution = await _resolved([Image(source)], files)
         assert resolution.messages[0].parts == (Image(Inline(LARGE_PNG, "image/png")),)
         assert resolution.warnings == (
-            FileInlined(place="content[0].parts[0]", filename="fjord.png", cause="503: overloaded"),
+            FileInlined(place="content[0].parts[0]", filename=plain("fjord.png"), cause=plain("503: overloaded")),
         )
 
 
@@ -290,7 +291,10 @@ async def test_a_wrong_type_is_corrected_and_noted() -> None:
     assert resolution.messages[0].parts == (Image(Inline(PNG, "image/png")),)
     assert resolution.warnings == (
         FileTypeCorrected(
-            place="content[0].parts[0]", filename="file.png", declared="image/jpeg", mime_type="image/png"
+            place="content[0].parts[0]",
+            filename=plain("file.png"),
+            declared="image/jpeg",
+            mime_type="image/png",
         ),
     )
 
