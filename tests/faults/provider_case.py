@@ -1,0 +1,304 @@
+"""A file at the real file stores as cases for sweeps: the whole service, and the simulated provider that outlives it.
+
+The bytes are real, on streams in memory; the time is virtual. What was on its way to the provider when the service died
+arrives there, and nothing more does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import trio
+import trio.testing
+
+import perdure
+from perdure.actors.file.asks import effects
+from perdure.adapters import composition
+from perdure.adapters.composition import Surroundings, blobs_beside
+from perdure.adapters.server import Limits, Reception
+from perdure.adapters.simulator import Clock, Simulator
+from perdure.adapters.simulator.faults import Fault
+from perdure.adapters.simulator.routes import RoutePattern
+from perdure.adapters.testing.aim import aimed
+from perdure.adapters.testing.memory import connect_in_memory
+from perdure.store.blobs import BlobStore
+from perdure.store.disk import InlineDisk
+from perdure.store.sqlite import open_log
+from tests.actors.living import EPOCH_US
+from tests.faults.file_ways import WAYS
+from tests.faults.simulated import seeded_ids
+from tests.faults.sweep import Case
+from tests.faults.sweep import World as Life
+from tests.secrets import unique_key
+
+HOST: Final = "provider.test"
+LISTS: Final = {
+    "openai": "/openai/v1/files",
+    "anthropic": "/anthropic/v1/files",
+    "google": "/google/v1beta/files",
+    "xai": "/xai/v1/files",
+}
+KEY: Final = unique_key()
+CREDENTIALS: Final = {"default": perdure.Secret(KEY), "other": perdure.Secret(KEY)}
+FRAME_BYTES: Final = 400
+"""The most that a form puts around a part."""
+
+TIMERS: Final = ("expire", "lapse")
+"""What a file at rest still asks for."""
+
+
+class PushedFile(Case):
+    """One file that is put at a provider in one of the `WAYS`. `faults` strike the provider once each, over all lives.
+
+    The bytes of the provider are below `home`, which no life of the process touches.
+    """
+
+    def __init__(self, way: str, home: Path, *faults: Fault) -> None:
+        self.way = WAYS[way]
+        self.file: perdure.FileReference | None = None
+        self.deaths = -1
+        self.faults = faults
+        self._home = home
+        self._born_us = EPOCH_US
+        self._now_us = EPOCH_US
+        home.mkdir(parents=True)
+        clock = Clock(lambda: self._now_us / 1_000_000)
+        self.simulator = Simulator(data=home, clock=clock, disk=InlineDisk())
+        self.simulator.faults.arm(*faults)
+
+    def now_us(self) -> int:
+        """The time, which goes on from life to life."""
+        self._now_us = max(self._now_us, self._born_us + round(trio.current_time() * 1_000_000))
+        return self._now_us
+
+    # ------------------------------------------------------------ lives
+
+    async def live(self, world: Life) -> None:
+        """Uploads the file under a key, as a user's program does at each start, and does what the case is about."""
+        self.deaths += 1
+        async with self.serving(world) as service:
+            if self.file is None:
+                content, name = self.way.content, self.way.filename
+                self.file = await service.files.upload(content, key="k", ttl_s="persistent", filename=name)
+            await self.use(service, self.file)
+            await self.settled(service, self.file)
+
+    async def use(self, service: perdure.Service, file: perdure.FileReference) -> None:
+        """Puts it there."""
+        await service.files.ensure(file, provider=self.way.provider)
+
+    @asynccontextmanager
+    async def serving(self, world: Life) -> AsyncGenerator[perdure.Service]:
+        """The service of one life, and the provider."""
+        self._born_us = self._now_us
+        config = aimed(
+            perdure.Config(
+                providers={name: perdure.ProviderConfig(credentials=CREDENTIALS) for name in LISTS},
+                limits=perdure.Limits(grace_s=0.0, purchase_grace_s=0.0),
+            ),
+            f"http://{HOST}",
+        )
+        async with trio.open_nursery() as nursery:
+            connect = connect_in_memory(HOST, Reception(self.simulator.app, Limits()), nursery)
+
+            async def connect_alive(host: str, port: int) -> trio.abc.Stream:
+                return Line(await connect(host, port), world)
+
+            surroundings = Surroundings(
+                disk=world.disk, clock=self.now_us, connect=connect_alive, ids=seeded_ids(world.seed, EPOCH_US)
+            )
+            try:
+                async with composition.open(
+                    world.directory / "p.db", config=config, surroundings=surroundings
+                ) as service:
+                    yield service
+            finally:
+                if world.dead:
+                    await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+
+    async def settled(self, service: perdure.Service, file: perdure.FileReference) -> Any:
+        """The state of the file once nothing is asked for but timers."""
+        handle = await service.get(file.id)
+        while True:
+            state = await handle.state()
+            if all(effect.id.startswith(TIMERS) for effect in effects(state)):
+                return state
+            await trio.sleep(1.0)
+
+    # ------------------------------------------------------------ the end
+
+    async def check(self, world: Life) -> None:
+        """The file is there once with its bytes, or gone with them; no provider was ever given an identity twice."""
+        assert self.file is not None
+        bought = self.simulator.account.purchases(kind="file")
+        identities = [purchase.identity for purchase in bought]
+        assert len(identities) == len(set(identities)), f"stored twice: {identities}"
+        digest = hashlib.sha256(self.way.content).hexdigest()
+        assert {purchase.payload for purchase in bought} == {digest}, "what is there is whole"
+        async with self.serving(world) as service:
+            listed = [info.id async for info in service.files.list()]
+            state = await self.settled(service, self.file)
+            assert (state.anomalies, state.deletions) == (0, [])
+            await self.judge(service, self.file, listed)
+            (await service.log.verify()).raise_if_bad()
+        assert self.simulator.account.purchases(kind="file") == bought, "nothing was left to do"
+        assert await swept_blobs(world.directory / "p.db") == ({digest} if listed else set())
+        assert self.simulator.faults.armed() == [], "every fault has struck"
+        self.simulator.close()
+        shutil.rmtree(self._home)
+
+    async def judge(self, service: perdure.Service, file: perdure.FileReference, listed: list[str]) -> None:
+        """Asserts what the case is about: there is one copy, whole, and little was sent twice."""
+        await self.assert_kept(service, file, listed)
+        assert await self.there() == [self.identity(0)]
+        self.judge_traffic()
+
+    async def assert_kept(self, service: perdure.Service, file: perdure.FileReference, listed: list[str]) -> None:
+        """The file is listed, its bytes can be read, and its copy used."""
+        assert listed == [file.id]
+        async with aclosing(service.files.read(file)) as chunks:
+            assert b"".join([chunk async for chunk in chunks]) == self.way.content
+        copies = (await service.files.info(file)).copies
+        assert [copy.status for copy in copies if copy.provider == self.way.provider] == ["uploaded"]
+
+    def judge_traffic(self) -> None:
+        """A resumed upload sends a chunk again at most for each death and each fault that struck it."""
+        way = self.way
+        if way.chunk_bytes:
+            pieces, broken = -(-len(way.content) // way.chunk_bytes), self.deaths + len(self.faults)
+            most = len(way.content) + broken * way.chunk_bytes + (pieces + broken) * FRAME_BYTES
+            assert self.sent_bytes() <= most, (self.sent_bytes(), most)
+
+    def sent_bytes(self) -> int:
+        """How much of the file the provider was sent in all, with what frames its pieces."""
+        seen = self.simulator.traffic.requests(RoutePattern(self.way.sends))
+        return sum(one.body_bytes for one in seen if one.headers.get("x-goog-upload-command") != "start")
+
+    def identity(self, ordinal: int) -> str:
+        """How a copy is called at its provider."""
+        assert self.file is not None
+        extension = self.way.filename.rpartition(".")[2]
+        (log_id,) = {one.identity.partition(f"-{self.file.id}-")[0] for one in self.simulator.account.purchases()}
+        return f"{log_id}-{self.file.id}-{ordinal}.{extension}"
+
+    async def there(self) -> list[str]:
+        """The identities of what the provider has."""
+        headers = {"authorization": f"Bearer {KEY}", "x-goog-api-key": KEY}
+        if self.way.provider == "anthropic":
+            headers = {"x-api-key": KEY, "anthropic-version": "2023-06-01", "anthropic-beta": "files-api-2025-04-14"}
+        transport = httpx.ASGITransport(self.simulator.app)
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}", headers=headers) as http:
+            answer = (await http.get(LISTS[self.way.provider])).raise_for_status().json()
+        files = answer.get("files", ()) if self.way.provider == "google" else answer["data"]
+        return sorted(file.get("displayName") or file["filename"] for file in files)
+
+
+class ExpiredFile(PushedFile):
+    """Put there, and there again after the provider's time for it is over."""
+
+    async def use(self, service: perdure.Service, file: perdure.FileReference) -> None:
+        """Puts it there, waits for two days, puts it there again."""
+        await super().use(service, file)
+        handle = await service.get(file.id)
+        if (await handle.state()).next_ordinal == 1:
+            await trio.sleep(48 * 3_600.0)
+            await super().use(service, file)
+
+    async def judge(self, service: perdure.Service, file: perdure.FileReference, listed: list[str]) -> None:
+        """The second copy is there, under an identity of its own; the first may have ten minutes left."""
+        await self.assert_kept(service, file, listed)
+        assert set(await self.there()) - {self.identity(0)} == {self.identity(1)}
+        assert len(self.simulator.account.purchases()) == 2
+
+
+class LostFile(PushedFile):
+    """Put there, taken away by the provider, and there again when a request has not found it."""
+
+    def __init__(self, way: str, home: Path, *faults: Fault) -> None:
+        super().__init__(way, home, *faults)
+        self.lost = ""
+
+    async def use(self, service: perdure.Service, file: perdure.FileReference) -> None:
+        """Puts it there, has the provider lose it, says so; as often as it takes to be heard."""
+        await super().use(service, file)
+        if not self.lost:
+            copy = await service.files.ensure(file, provider=self.way.provider)
+            self.lost = copy.reference
+            await self._lose()
+        await service.files.lost(file, provider=self.way.provider, reference=self.lost)
+        again = await service.files.ensure(file, provider=self.way.provider)
+        assert again.id
+
+    async def _lose(self) -> None:
+        (purchase,) = self.simulator.account.purchases()
+        transport = httpx.ASGITransport(self.simulator.app)
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as http:
+            id = purchase.id if self.way.provider != "google" else self.lost.rpartition("/")[2]
+            (await http.post("/_sim/faults", json={"fault": "expire_file", "file": id})).raise_for_status()
+
+    async def judge(self, service: perdure.Service, file: perdure.FileReference, listed: list[str]) -> None:
+        """The second copy is there, under an identity of its own."""
+        await self.assert_kept(service, file, listed)
+        shown = await self.there()
+        assert shown[-1:] == [self.identity(1)]
+        assert len(self.simulator.account.purchases()) == 2
+
+
+class DeletedFile(PushedFile):
+    """Put there, and deleted everywhere while a second upload of it is under way."""
+
+    async def use(self, service: perdure.Service, file: perdure.FileReference) -> None:
+        """Puts it there, begins under another credential, deletes it."""
+        handle = await service.get(file.id)
+        if (await handle.state()).life == "kept":
+            await super().use(service, file)
+            await service.files.push(file, provider=self.way.provider, credential="other")
+        await service.files.delete(file, everywhere=True)
+
+    async def judge(self, service: perdure.Service, file: perdure.FileReference, listed: list[str]) -> None:
+        """Nobody has it any more."""
+        assert listed == []
+        assert await self.there() == []
+        state: Any = await (await service.get(file.id)).state()
+        assert (state.life, state.released) == ("deleted", True)
+
+
+async def swept_blobs(path: Path) -> set[str]:
+    """The blobs that are left when the next process has swept."""
+    disk, root = InlineDisk(), blobs_beside(path)
+    async with open_log(path, codecs=None, disk=disk) as log, BlobStore(root, disk) as blobs:
+        await blobs.sweep(log.referenced, older_than_s=-3_600.0)
+    assert [draft for draft in (root / "tmp").rglob("*") if draft.is_file()] == []
+    return {blob.name for blob in root.glob("[0-9a-f][0-9a-f]/*")}
+
+
+class Line(trio.abc.Stream):
+    """A connection of a process: a dead one sends nothing."""
+
+    def __init__(self, stream: trio.abc.Stream, world: Life) -> None:
+        self._stream = stream
+        self._world = world
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See `trio.abc.SendStream`."""
+        self._world.act()
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See `trio.abc.SendStream`."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """See `trio.abc.ReceiveStream`."""
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        """See `trio.abc.AsyncResource`."""
+        await self._stream.aclose()
