@@ -70,6 +70,8 @@ class FileUploaded(Event, frozen=True, tag="FileUploaded"):
     `processing_since`: since when (µs UTC) the provider has been processing it; 0: it can be used at once.
     """
 
+    schema: ClassVar[int] = 2
+
     attempt: int
     provider_file: str
     expires_at: int = 0

@@ -34,8 +34,9 @@ CANCEL_PATIENCE_US = 1_200 * SECOND_US
 """How long after a cancel the provider may take to end a batch (OpenAI says up to ten minutes; twice that)."""
 
 
+FILE_KIND = "provider_file"
 FILE_ID = "pfile"
-"""The prefix of the ids of the file actors that a batch asks for its parts' files."""
+"""The kind, and the prefix of the ids, of the file actors that a batch asks for its parts' files."""
 
 
 class CloseWindow(Effect, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 import trio
 from msgspec import Struct
 
-from perdure.actors.batch.decide import difference
+from perdure.actors.batch.collecting import difference
 from perdure.actors.batch.intake import Intake, Requests, Reread, Run, first_difference
 from perdure.actors.batch.opening import (
     LONGEST_NAME,
