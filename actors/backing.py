@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 import trio
 
 from perdure.actors.batch.ports import BatchProvider
+from perdure.actors.fetch import Network
 from perdure.actors.live import LiveProvider
 from perdure.actors.looking import Looking
+from perdure.actors.nowhere import Nowhere
 from perdure.actors.remote_files import RemoteFiles
 from perdure.actors.runtime.aggregate import KindFold
 from perdure.actors.runtime.runtime import Runtime
@@ -59,6 +61,7 @@ class Acting:
         live: Mapping[str, LiveProvider],
         runtime: Runtime,
         remote_files: Mapping[str, RemoteFiles] | None = None,
+        network: Network | None = None,
     ) -> None:
         self.log = log
         self.blobs = blobs
@@ -67,6 +70,7 @@ class Acting:
         self.live = live
         self.runtime = runtime
         self.remote_files: Mapping[str, RemoteFiles] = remote_files or {}
+        self.network: Network = network or Nowhere()
         self.looking = Looking(log, blobs)
 
     def signal(self, actor: str, item: int | None = None) -> trio.Event:

@@ -27,6 +27,8 @@ from perdure.actors.file.state import Copy
 from perdure.actors.file.views import CopyHandle, CopyView, FileHandle, FileView, look_at_copy
 from perdure.actors.looking import Origin
 from perdure.actors.prompts import Prompts
+from perdure.actors.orphan.state import KIND as ORPHAN
+from perdure.actors.orphan.views import OrphanHandle, OrphanView
 from perdure.actors.provider_file.state import KIND as PROVIDER_FILE
 from perdure.actors.provider_file.views import ProviderFileHandle, ProviderFileView
 from perdure.actors.request.state import KIND as REQUEST
@@ -46,12 +48,14 @@ from perdure.store.sqlite.reader import SqliteReader
 VIEWS: Mapping[str, type[View[Any]]] = {
     BATCH: BatchView,
     FILE: FileView,
+    ORPHAN: OrphanView,
     PROVIDER_FILE: ProviderFileView,
     REQUEST: RequestView,
 }
 HANDLES: Mapping[str, type[Handle[Any]]] = {
     BATCH: BatchHandle,
     FILE: FileHandle,
+    ORPHAN: OrphanHandle,
     PROVIDER_FILE: ProviderFileHandle,
     REQUEST: RequestHandle,
 }

@@ -27,6 +27,7 @@ from perdure.actors.kind import Kind
 from perdure.actors.lane import Lane
 from perdure.actors.live import LiveProvider
 from perdure.actors.prompts import Prompts
+from perdure.actors.orphan.effects import Orphans
 from perdure.actors.provider_file.effects import ProviderFiles
 from perdure.actors.remote_files import RemoteFiles
 from perdure.actors.request.effects import Requests
@@ -183,6 +184,7 @@ def kinds_over(log_id: str, network: Engine, blobs: BlobStore, prompts: Prompts)
         Files(log_id=log_id, providers=files, network=network, blobs=blobs),
         ProviderFiles(log_id=log_id, providers=files, network=network, blobs=blobs),
         Requests(log_id=log_id, providers=live, network=network, blobs=blobs, prompts=prompts),
+        Orphans(providers=files, network=network),
     ]
 
 
@@ -193,6 +195,7 @@ def folds() -> list[KindFold]:
         KindFold(Files.unwired()),
         KindFold(ProviderFiles.unwired()),
         KindFold(Requests.unwired()),
+        KindFold(Orphans.unwired()),
     ]
 
 
@@ -264,7 +267,7 @@ async def _opened(
         await nursery.start(runtime.run)
         nursery.start_soon(_sweep_daily, blobs, log)
         defaults = ServiceDefaults(batches=BatchDefaults(polling=config.polling), strategy=config.batching)
-        acting = Acting(log, blobs, folds(), providers(), live_providers(), runtime, remote_files())
+        acting = Acting(log, blobs, folds(), providers(), live_providers(), runtime, remote_files(), engine)
         sources = Sources(disk or ThreadDisk(SOURCE_THREADS), _urls(config, surroundings))
         common = Common(acting, ids=ids, defaults=defaults, sources=sources, prompts=prompts)
         await nursery.start(common.run)

@@ -48,3 +48,29 @@ class FileInfo(Struct, frozen=True, kw_only=True):
     subject: str = ""
     tags: Mapping[str, str] = {}
     copies: Sequence[ProviderCopy] = ()
+
+
+class RemoteOrphan(Struct, frozen=True, kw_only=True):
+    """A file at a provider that this log put there and that nothing in it needs.
+
+    `id` is what the provider's file routes call it, `filename` what this log called it there. `why`: `"unknown"` (the
+    log knows of no such file), `"unused"` (a copy that is not used any more, or one too many), `"file_over"` (its file
+    expired or was deleted days ago), `"batch_over"` (the input of a batch that has ended).
+    """
+
+    provider: str
+    credential: str
+    id: str
+    filename: str
+    why: str
+    size_bytes: int = 0
+    created_at: datetime | None = None
+
+
+class SweptOrphan(Struct, frozen=True, kw_only=True):
+    """What became of an orphan at `at`. `reason` says why it was left, "" when it was deleted."""
+
+    orphan: RemoteOrphan
+    deleted: bool
+    reason: str
+    at: datetime

@@ -90,6 +90,8 @@ from perdure.events.file_warnings import FileTypeCorrected as FileTypeCorrected
 from perdure.events.files import FileInfo as FileInfo
 from perdure.events.files import ProviderCopy as ProviderCopy
 from perdure.events.files import ProviderFile as ProviderFile
+from perdure.events.files import RemoteOrphan as RemoteOrphan
+from perdure.events.files import SweptOrphan as SweptOrphan
 from perdure.events.messages import Audio as Audio
 from perdure.events.messages import DataUrl as DataUrl
 from perdure.events.messages import Document as Document
@@ -101,6 +103,9 @@ from perdure.events.messages import ProviderRef as ProviderRef
 from perdure.events.messages import Text as Text
 from perdure.events.messages import Url as Url
 from perdure.events.messages import Video as Video
+from perdure.events.orphan import OrphanDeleted as OrphanDeleted
+from perdure.events.orphan import OrphanFound as OrphanFound
+from perdure.events.orphan import OrphanLeft as OrphanLeft
 from perdure.events.provider_file import FileProcessed as FileProcessed
 from perdure.events.provider_file import FileUploaded as FileUploaded
 from perdure.events.provider_file import OwnerTold as OwnerTold

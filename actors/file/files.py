@@ -15,17 +15,17 @@ from msgspec import Struct
 
 from perdure.actors.backing import Acting
 from perdure.actors.batch.opening import LONGEST_NAME, known_provider
+from perdure.actors.file.orphans import Orphans
 from perdure.actors.file.state import KIND, FileState, current_copy, life_at
 from perdure.actors.file.views import CopyHandle, info_of, look_at_copy, over, provider_file
 from perdure.actors.purchase import SECOND_US
 from perdure.actors.sources import Source, UrlReader, open_source
-from perdure.actors.submitting import Who
 from perdure.actors.views import Handle
 from perdure.actors.who import Who
 from perdure.events.command import Command
 from perdure.events.errors import InvalidRequest, KeyConflict, NotFound, PerdureError, Rejected
 from perdure.events.file import CreateFile, ExpireFile, LoseCopy, PushFile, RemoveFile
-from perdure.events.files import FileInfo, ProviderFile
+from perdure.events.files import FileInfo, ProviderFile, RemoteOrphan, SweptOrphan
 from perdure.events.ids import IdSource
 from perdure.events.keys import OWN_PREFIX, check_key
 from perdure.events.messages import FileReference
@@ -169,6 +169,31 @@ class Files:
         id = _id_of(file)
         await self._state(id)
         await self._tell(id, LoseCopy(provider, reference))
+
+    def orphans(self, *, provider: str, credential: str = "default") -> AsyncGenerator[RemoteOrphan]:
+        """The files at a provider that this log put there and that nothing in it needs, over all pages of its list.
+
+        What is on its way there, or about to expire there, is none of them, nor is anything that another log or program
+        put there. Raises `UnknownProvider`, `InvalidRequest`; while it is read `ProviderError` and `Closed`.
+        """
+        return Orphans(self._acting, self._who, provider=provider, credential=credential).listed()
+
+    def sweep(self, *, provider: str, credential: str = "default") -> AsyncGenerator[SweptOrphan]:
+        """Deletes those files there, and says of each what became of it. Each is on record before it is deleted.
+
+        Nothing happens before the first one is asked for. Leave it early, and what was found already is still deleted,
+        after a restart too. Doing it again finds what was left. Raises as `orphans`.
+        """
+        return Orphans(self._acting, self._who, provider=provider, credential=credential).swept()
+
+    @property
+    def fetches_urls(self) -> bool:
+        """Whether a URL may be a source: it is a setting."""
+        return self._sources.urls is not None
+
+    async def state_of(self, id: str) -> FileState:
+        """The state of a file that is there: a value to be read before the next await. Raises as `info`."""
+        return await self._kept(id)
 
     # ------------------------------------------------------------------ inside
 

@@ -12,8 +12,10 @@ from perdure.actors.backing import Acting
 from perdure.actors.file.effects import Files
 from perdure.actors.file.files import Sources
 from perdure.actors.file.state import FileState
+from perdure.actors.orphan.effects import Orphans
 from perdure.actors.remote_files import RemoteFiles
 from perdure.actors.runtime.aggregate import KindFold
+from perdure.actors.runtime.runtime import RuntimeLimits
 from perdure.actors.service import Common, Service, ServiceDefaults
 from perdure.events.ids import IdSource, new_id
 from perdure.events.messages import FileReference
@@ -62,7 +64,7 @@ class Cabinet(Service):
 
     async def verify(self) -> None:
         """Raises what the log's own verification finds wrong."""
-        await assert_verifies(self._acting.log, [self.kind])
+        await assert_verifies(self._acting.log, [self.kind, Orphans.unwired()])
 
 
 def stores(*, searchable: bool = True) -> Mapping[str, RemoteFiles]:
@@ -81,14 +83,20 @@ async def filing(
     disk: Disk | None = None,
     ids: IdSource = new_id,
     searchable: bool = True,
+    limits: RuntimeLimits | None = None,
 ) -> AsyncGenerator[Cabinet]:
     """A cabinet over the log at `path` until the block is left, without draining."""
     disk = disk or InlineDisk()
     remote_files = stores(searchable=searchable)
     async with BlobStore(path.with_name(f"{path.name}-blobs"), disk) as blobs:
-        kind = Files(log_id="log", providers=remote_files, network=MemoryNetwork(world), blobs=blobs)
-        async with living(path, [kind], disk=disk) as (runtime, log), trio.open_nursery() as nursery:
-            acting = Acting(log, blobs, [KindFold(kind)], {}, {}, runtime, remote_files)
+        network = MemoryNetwork(world)
+        kind = Files(log_id="log", providers=remote_files, network=network, blobs=blobs)
+        orphans = Orphans(providers=remote_files, network=network)
+        async with (
+            living(path, [kind, orphans], disk=disk, limits=limits) as (runtime, log),
+            trio.open_nursery() as nursery,
+        ):
+            acting = Acting(log, blobs, [KindFold(kind), KindFold(orphans)], {}, {}, runtime, remote_files, network)
             common = Common(acting, ids=ids, defaults=ServiceDefaults(), sources=Sources(disk))
             await nursery.start(common.run)
             yield Cabinet(common, kind)

@@ -51,13 +51,15 @@ class Rig(Struct):
 
 
 @asynccontextmanager
-async def rigged(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Rig]:
+async def rigged(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, settle_s: float = 0.1, page_size: int = 1_000
+) -> AsyncGenerator[Rig]:
     """A rig whose providers' lists are complete at once; the test ends after a minute in any case."""
     stores: Mapping[str, RemoteFiles] = {
-        openai.NAME: openai.OpenAIRemoteFiles(settle_s=0.1),
-        anthropic.NAME: anthropic.AnthropicFiles(settle_s=0.1),
+        openai.NAME: openai.OpenAIRemoteFiles(settle_s=settle_s),
+        anthropic.NAME: anthropic.AnthropicFiles(settle_s=settle_s, page_size=page_size),
         google.NAME: google.GoogleFiles(),
-        xai.NAME: xai.XaiRemoteFiles(settle_s=0.1),
+        xai.NAME: xai.XaiRemoteFiles(settle_s=settle_s),
     }
     monkeypatch.setattr(composition, "remote_files", lambda: stores)
     secret = unique_key()
