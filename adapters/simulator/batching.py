@@ -63,6 +63,7 @@ class Plan(Struct, frozen=True, omit_defaults=True):
     only_error_file: bool = False
     no_files: bool = False
     empty_ids: bool = False
+    keyless: bool = False
 
 
 class Arrangement(Struct, frozen=True):

@@ -180,6 +180,10 @@ class EmptyIds(BatchFault, frozen=True, kw_only=True, tag="empty_ids"):
     """Gives file ids that are not there as empty text instead of null."""
 
 
+class Keyless(BatchFault, frozen=True, kw_only=True, tag="keyless"):
+    """Shows results that stand in the batch itself (Google) without the keys of their requests, in their order."""
+
+
 class Unlisted(BatchFault, frozen=True, kw_only=True, tag="unlisted"):
     """Is in no list for its first `for_s` seconds; it can be read by id. Only for batches that are not yet made."""
 
@@ -200,6 +204,7 @@ AnyBatchFault: TypeAlias = (
     | OnlyErrorFile
     | CompletedWithoutFile
     | EmptyIds
+    | Keyless
     | Unlisted
 )
 AnyRouteFault: TypeAlias = AnswerStatus | Delay | Drop | ActThenDrop | Hold | Truncate | CutRequest | WrongContentType
@@ -366,6 +371,8 @@ def add_batch_fault(to: Arrangement, fault: AnyBatchFault) -> Arrangement:
             return replace(to, plan=replace(plan, no_files=True))
         case EmptyIds():
             return replace(to, plan=replace(plan, empty_ids=True))
+        case Keyless():
+            return replace(to, plan=replace(plan, keyless=True))
         case Unlisted():
             return replace(to, unlisted_s=fault.for_s)
 

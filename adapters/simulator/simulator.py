@@ -107,7 +107,13 @@ class Simulator:
                 batches=batches,
             ),
             simulated_anthropic(world),
-            simulated_google(world, processing_s=processing_s, arrange=lambda: self.faults.arrange_file()),
+            simulated_google(
+                world,
+                processing_s=processing_s,
+                pace_s=batch_s,
+                arrange_file=lambda: self.faults.arrange_file(),
+                arrange_batch=self._arrange,
+            ),
             simulated_xai(world, pace_s=batch_s, arrange=self._arrange),
         ]
         self._sweep(providers)

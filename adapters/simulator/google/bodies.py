@@ -40,10 +40,15 @@ def decode(body: bytes, type_: type[S]) -> S:
         raise ApiError(400, f"Invalid JSON payload received. {error}") from error
 
 
+def camel_case(name: str) -> str:
+    """A field's name in camel case."""
+    return _SNAKE.sub(_upper, name)
+
+
 def _in_camel_case(value: object) -> object:
     if isinstance(value, dict):
         fields = cast("dict[str, object]", value)
-        return {_SNAKE.sub(_upper, name): _in_camel_case(inner) for name, inner in fields.items()}
+        return {camel_case(name): _in_camel_case(inner) for name, inner in fields.items()}
     if isinstance(value, list):
         return [_in_camel_case(inner) for inner in cast("list[object]", value)]
     return value

@@ -26,6 +26,20 @@ STATUSES: Final = {
 }
 """The `google.rpc.Code` that each HTTP status stands for, unless an error names another."""
 
+_RPC_CODES: Final = {
+    "CANCELLED": 1,
+    "INVALID_ARGUMENT": 3,
+    "DEADLINE_EXCEEDED": 4,
+    "NOT_FOUND": 5,
+    "ALREADY_EXISTS": 6,
+    "PERMISSION_DENIED": 7,
+    "RESOURCE_EXHAUSTED": 8,
+    "FAILED_PRECONDITION": 9,
+    "INTERNAL": 13,
+    "UNAVAILABLE": 14,
+    "UNAUTHENTICATED": 16,
+}
+
 RETRY_DELAY_S: Final = 1
 """What an answer of 429 says about when to come back, in seconds: rates are counted over one second here."""
 
@@ -40,6 +54,11 @@ class ApiError(Exception):
         self.http_status = http_status
         self.status = status or STATUSES.get(http_status, "UNKNOWN")
         self.details = details
+
+
+def rpc_code(status: str) -> int:
+    """The number of a `google.rpc.Code`, as it stands in the errors of operations and of their results."""
+    return _RPC_CODES.get(status, 3)
 
 
 def error_body(error: ApiError) -> bytes:

@@ -81,9 +81,12 @@ def upload_headers(command: str, offset: int | None = None) -> Mapping[str, str]
 
 
 @asynccontextmanager
-async def google_bench() -> AsyncGenerator[GoogleBench]:
-    """A `GoogleBench` whose clock stands still, for at most `PATIENCE_S` seconds."""
-    with trio.fail_after(PATIENCE_S), Simulator(processing_s=PROCESSING_S, clock=still()) as simulator:
+async def google_bench(*, batch_s: float = 2.0) -> AsyncGenerator[GoogleBench]:
+    """A `GoogleBench` whose clock stands still, for at most `PATIENCE_S` seconds; a batch takes `batch_s` seconds."""
+    with (
+        trio.fail_after(PATIENCE_S),
+        Simulator(processing_s=PROCESSING_S, batch_s=batch_s, clock=still()) as simulator,
+    ):
         async with trio.open_nursery() as nursery:
             bound = await nursery.start(simulator.serve)
             headers = {"x-goog-api-key": unique_key()}
