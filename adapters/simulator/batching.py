@@ -47,7 +47,8 @@ class Complaint(Struct, frozen=True):
 class Plan(Struct, frozen=True, omit_defaults=True):
     """How a batch goes wrong; nothing set means that it does not. See `faults.py` for each in words.
 
-    `done` is the share of its lines that a batch gets through at most, 0 to 1.
+    `done` is the share of its lines that a batch gets through at most, 0 to 1. `unseen_s` is for how long after it was
+    made it cannot be read by its id, in seconds.
     """
 
     stuck: Literal["", "validating", "in_progress", "finalizing"] = ""
@@ -64,6 +65,7 @@ class Plan(Struct, frozen=True, omit_defaults=True):
     no_files: bool = False
     empty_ids: bool = False
     keyless: bool = False
+    unseen_s: float = 0.0
 
 
 class Arrangement(Struct, frozen=True):

@@ -17,7 +17,17 @@ from starlette.routing import Route
 
 from perdure.adapters.simulator.account import PURCHASE_KINDS, Purchase, read_purchases
 from perdure.adapters.simulator.batching import CannotAfflict, SimulatedBatches
-from perdure.adapters.simulator.faults import Armed, BatchFault, ExpireFile, Fault, Faults, Unlisted, arranger
+from perdure.adapters.simulator.faults import (
+    Armed,
+    BatchFault,
+    ExpireFile,
+    Fault,
+    Faults,
+    Unlisted,
+    Unseen,
+    arranger,
+    tag_of,
+)
 from perdure.adapters.simulator.filestore import FileStore
 from perdure.adapters.simulator.holds import Held, Holds
 from perdure.adapters.simulator.routes import RoutePattern
@@ -160,8 +170,8 @@ class Control:
             if isinstance(fault, ExpireFile):
                 continue
             if isinstance(fault, BatchFault) and fault.batch:
-                if isinstance(fault, Unlisted):
-                    raise Wrong("'batch': a batch that exists is in lists already; arm 'unlisted' before it is made")
+                if isinstance(fault, Unlisted | Unseen):
+                    raise Wrong(f"'batch': this one exists, so it was seen; arm '{tag_of(fault)}' before it is made")
                 continue
             waiting.append(fault)
         try:

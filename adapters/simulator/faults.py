@@ -190,6 +190,15 @@ class Unlisted(BatchFault, frozen=True, kw_only=True, tag="unlisted"):
     for_s: Seconds
 
 
+class Unseen(BatchFault, frozen=True, kw_only=True, tag="unseen"):
+    """Cannot be read by id for its first `for_s` seconds: 404; lists show it. Anthropic alone does so.
+
+    Only for batches that are not yet made.
+    """
+
+    for_s: Seconds
+
+
 AnyBatchFault: TypeAlias = (
     Stuck
     | ExpireNow
@@ -206,6 +215,7 @@ AnyBatchFault: TypeAlias = (
     | EmptyIds
     | Keyless
     | Unlisted
+    | Unseen
 )
 AnyRouteFault: TypeAlias = AnswerStatus | Delay | Drop | ActThenDrop | Hold | Truncate | CutRequest | WrongContentType
 
@@ -375,6 +385,8 @@ def add_batch_fault(to: Arrangement, fault: AnyBatchFault) -> Arrangement:
             return replace(to, plan=replace(plan, keyless=True))
         case Unlisted():
             return replace(to, unlisted_s=fault.for_s)
+        case Unseen():
+            return replace(to, plan=replace(plan, unseen_s=fault.for_s))
 
 
 def arranger(fault: AnyBatchFault) -> Arrange:

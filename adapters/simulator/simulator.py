@@ -106,7 +106,7 @@ class Simulator:
                 rate_headers=rate_headers,
                 batches=batches,
             ),
-            simulated_anthropic(world),
+            simulated_anthropic(world, pace_s=batch_s, arrange=self._arrange),
             simulated_google(
                 world,
                 processing_s=processing_s,

@@ -1,7 +1,8 @@
-"""Anthropic's wire, simulated: files, messages and models.
+"""Anthropic's wire, simulated: files, messages, message batches and models.
 
-`provider` and `app` put the routes together; `files`, `messages` and `models` are the routes; `content` checks what
-stands in messages; `headers` and `errors` are what every answer and every refusal has. Sources: `docs/simulator.md`.
+`provider` and `app` put the routes together; `files`, `messages`, `batches` and `models` are the routes; `content`
+checks what stands in messages; `lifecycle` and `lines` are what batches are and what their requests become; `headers`,
+`lists` and `errors` are what every answer, every list and every refusal has. Sources: `docs/simulator.md`.
 """
 
 from perdure.adapters.simulator.anthropic.provider import ANTHROPIC_PREFIX as ANTHROPIC_PREFIX

@@ -20,9 +20,9 @@ from starlette.routing import Route
 
 from perdure.adapters.simulator.anthropic.errors import ApiError, file_expired, invalid, no_such_file
 from perdure.adapters.simulator.anthropic.headers import FILES_BETA, has_beta, shown_time
+from perdure.adapters.simulator.anthropic.lists import Listing, asked_limit, read_around, read_page
 from perdure.adapters.simulator.filestore import FileStore, KeptFile
 from perdure.adapters.simulator.multipart import Form, MultipartError, PartTooLarge, ReceivedPart, receive_form
-from perdure.adapters.simulator.storage import Page, Tables
 from perdure.adapters.simulator.world import World
 
 MAX_FILE_BYTES: Final = 500 * 1000 * 1000
@@ -32,10 +32,8 @@ MIN_LIFE_S: Final = 3_600
 MAX_LIFE_S: Final = 7_776_000
 """The bounds of `expires_in_seconds`: an hour to ninety days (SDK, `types/file_upload_params.py`)."""
 
-USUAL_PAGE: Final = 20
-MAX_PAGE: Final = 1_000
 MAX_IDS: Final = 100
-"""How many files a page has unless asked otherwise, at most, and by `ids` (SDK, `types/file_list_params.py`)."""
+"""How many files may be asked for by `ids` (SDK, `types/file_list_params.py`)."""
 
 _PAGE_PREFIX: Final = "page_"
 
@@ -60,20 +58,11 @@ class Deleted(Struct, frozen=True):
     type: Literal["file_deleted"] = "file_deleted"
 
 
-class Listing(Struct, frozen=True):
+class TokenListing(Struct, frozen=True):
     """A page. `next_page` is None for the last one."""
 
     data: Sequence[FileObject]
     next_page: str | None
-
-
-class BetaListing(Struct, frozen=True):
-    """A page as the beta had it. `first_id` and `last_id` are None for an empty one."""
-
-    data: Sequence[FileObject]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
 
 
 class Files:
@@ -117,49 +106,30 @@ class Files:
         ids = [*request.query_params.getlist("ids"), *request.query_params.getlist("ids[]")]
         if ids:
             return _answer(await self._by_ids(request, set(ids)))
-        limit = _limit(request.query_params.get("limit", str(USUAL_PAGE)))
         if has_beta(request, FILES_BETA):
-            return _answer(await self._beta_page(request, limit))
+            return _answer(await self._beta_page(request))
+        limit = asked_limit(request)
         token = request.query_params.get("page", "")
         if token and not token.startswith(_PAGE_PREFIX):
             raise invalid(f"page: '{token}' is no page of this list")
-        page = await self._page("page", token.removeprefix(_PAGE_PREFIX), limit)
+        page = await read_page(self._world, self.store.kind, "page", token.removeprefix(_PAGE_PREFIX), limit)
         files = [shown(file) for file in self.store.listed(page)]
-        return _answer(Listing(files, f"{_PAGE_PREFIX}{files[-1].id}" if page.has_more else None))
+        return _answer(TokenListing(files, f"{_PAGE_PREFIX}{files[-1].id}" if page.has_more else None))
 
-    async def _by_ids(self, request: Request, ids: set[str]) -> Listing:
+    async def _by_ids(self, request: Request, ids: set[str]) -> TokenListing:
         if len(ids) > MAX_IDS:
             raise invalid(f"ids: at most {MAX_IDS}, not {len(ids)}")
         if "page" in request.query_params or "limit" in request.query_params:
             raise invalid("ids: cannot be combined with page or limit")
         found = await self._world.storage.run(lambda tables: [self.store.find(tables, id_) for id_ in sorted(ids)])
         files = sorted((file for file in found if file is not None), key=lambda file: file.created_at, reverse=True)
-        return Listing([shown(file) for file in files], None)
+        return TokenListing([shown(file) for file in files], None)
 
-    async def _beta_page(self, request: Request, limit: int) -> BetaListing:
-        after, before = request.query_params.get("after_id", ""), request.query_params.get("before_id", "")
-        if after and before:
-            raise invalid("after_id: cannot be combined with before_id")
-        if before:
-            page = await self._page("before_id", before, limit, newest_first=False)
-        else:
-            page = await self._page("after_id", after, limit)
+    async def _beta_page(self, request: Request) -> Listing:
+        page = await read_around(request, self._world, self.store.kind)
         files = [shown(file) for file in self.store.listed(page)]
-        if before:
-            files.reverse()
         first, last = (files[0].id, files[-1].id) if files else (None, None)
-        return BetaListing(files, page.has_more, first, last)
-
-    async def _page(self, parameter: str, behind: str, limit: int, *, newest_first: bool = True) -> Page:
-        now = self._world.clock.now()
-
-        def read(tables: Tables) -> Page:
-            after = tables.place(self.store.kind, behind) if behind else None
-            if behind and after is None:
-                raise invalid(f"{parameter}: '{behind}' is no place in this list")
-            return tables.page(self.store.kind, now=now, limit=limit, newest_first=newest_first, after=after)
-
-        return await self._world.storage.run(read)
+        return Listing(files, page.has_more, first, last)
 
     async def _get(self, request: Request) -> Response:
         return _answer(shown(await self._read(request)))
@@ -204,12 +174,6 @@ def _life(fields: dict[str, str]) -> int | None:
         return None
     if not text.isdecimal() or not MIN_LIFE_S <= int(text) <= MAX_LIFE_S:
         raise invalid(f"expires_in_seconds: must be between {MIN_LIFE_S} and {MAX_LIFE_S}, not '{text}'")
-    return int(text)
-
-
-def _limit(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_PAGE:
-        raise invalid(f"limit: must be between 1 and {MAX_PAGE}, not '{text}'")
     return int(text)
 
 

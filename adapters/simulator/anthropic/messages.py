@@ -1,4 +1,4 @@
-"""Anthropic's messages: one answer to a conversation, whole. Streams and message batches are not played.
+"""Anthropic's messages: one answer to a conversation, whole. Streams are not played.
 
 Sources: Anthropic's Python SDK 2.11 (20 November 2026), `types/message_create_params.py`, `types/message.py`; for what
 version 2026-10-21 refuses, its migration guide (21 October 2026).
@@ -59,6 +59,10 @@ OLD_FIELDS: Final = frozenset({"temperature", "top_k", "top_p"})
 """Fields that only the old version has; with the new one they are refused, whatever their value."""
 
 
+ServiceTier = Literal["standard", "batch"]
+"""How an answer was bought."""
+
+
 class _Asked(Struct, frozen=True):
     """What of a request decides its answer."""
 
@@ -84,7 +88,7 @@ class Usage(Struct, frozen=True):
     cache_creation_input_tokens: int = 0
     cache_read_input_tokens: int = 0
     cache_creation: CacheCreation = CacheCreation()
-    service_tier: Literal["standard"] = "standard"
+    service_tier: ServiceTier = "standard"
 
 
 class TextBlock(Struct, frozen=True):
@@ -125,15 +129,14 @@ class Messages:
             body = await read_whole(request, max_bytes=MAX_REQUEST_BYTES)
         except BodyTooLong as error:
             raise ApiError(413, f"The request is longer than {error.limit} bytes.") from error
-        asked = _decode(body, version)
         mark = request.headers.get("x-client-request-id", "")
         now = self._world.clock.now()
 
         def buy(tables: Tables) -> MessageBody:
             store = self._files.store
             reader = Reader(lambda id_: store.find(tables, id_), store.is_expired, version)
-            prompt = reader.prompt(asked.messages)
-            message = self._say(self._world.new_id(tables, "msg_"), asked, prompt, body)
+            id_ = self._world.new_id(tables, "msg_")
+            message = answered(body, id_, reader=reader, version=version, seed=self._world.seed)
             payload = hashlib.sha256(ENDPOINT.encode() + b"\n" + body).hexdigest()
             record_purchase(tables, Purchase("anthropic", "text", message.id, mark, 1, now, payload))
             return message
@@ -141,18 +144,27 @@ class Messages:
         message = await self._world.storage.run(buy)
         return Response(json.encode(message), media_type="application/json")
 
-    def _say(self, id_: str, asked: _Asked, prompt: str, body: bytes) -> MessageBody:
-        text = speak(prompt, seed=self._world.seed, endpoint=ENDPOINT, body=body)
-        cut = count_tokens(text) > asked.max_tokens
-        if cut:
-            text = text[: asked.max_tokens * CHARACTERS_PER_TOKEN]
-        return MessageBody(
-            id_,
-            asked.model,
-            (TextBlock(text),),
-            "max_tokens" if cut else "end_turn",
-            Usage(count_tokens(_system(asked) + prompt), count_tokens(text)),
-        )
+
+def answered(
+    body: bytes, id_: str, *, reader: Reader, version: str, seed: int, tier: ServiceTier = "standard", salt: str = ""
+) -> MessageBody:
+    """The answer called `id_` to the body of a request, whose turns `reader` reads; `salt` changes its text.
+
+    Raises `ApiError` for what is refused.
+    """
+    asked = _decode(body, version)
+    prompt = reader.prompt(asked.messages)
+    text = speak(prompt, seed=seed, endpoint=ENDPOINT, body=body, salt=salt)
+    cut = count_tokens(text) > asked.max_tokens
+    if cut:
+        text = text[: asked.max_tokens * CHARACTERS_PER_TOKEN]
+    return MessageBody(
+        id_,
+        asked.model,
+        (TextBlock(text),),
+        "max_tokens" if cut else "end_turn",
+        Usage(count_tokens(_system(asked) + prompt), count_tokens(text), service_tier=tier),
+    )
 
 
 def _decode(body: bytes, version: str) -> _Asked:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 import httpx
 
 from perdure.adapters.simulator import ANTHROPIC_PREFIX
-from tests.adapters.simulator.bench import Bench, bench
+from tests.adapters.simulator.bench import BATCH_S, Bench, bench
 
+BATCHES: Final = "/v1/messages/batches"
 VERSION: Final = "2026-10-21"
 OLD_VERSION: Final = "2023-06-01"
 BETA: Final[Mapping[str, str]] = MappingProxyType({"anthropic-beta": "other-1, files-api-2025-04-14"})
@@ -63,9 +66,43 @@ class AnthropicBench:
         assert answer.status_code == status, answer.text
         return answer.json()
 
+    async def batch(self, requests: Sequence[object]) -> Any:
+        """Makes a batch."""
+        return await self.ok("POST", BATCHES, json={"requests": requests})
+
+    async def look(self, id_: str, *, after_s: float = 0.0) -> Any:
+        """A batch, so many seconds later."""
+        self.simulator.clock.advance(after_s)
+        return await self.ok("GET", f"{BATCHES}/{id_}")
+
+    async def results(self, id_: str) -> list[Any]:
+        """The result lines of a batch that has ended."""
+        answer = await self.call("GET", f"{BATCHES}/{id_}/results")
+        assert answer.status_code == 200, answer.text
+        return [json.loads(line) for line in answer.content.splitlines()]
+
+    async def finished(self, requests: Sequence[object]) -> tuple[Any, list[Any]]:
+        """A batch that had its time, and its results in the order of their names."""
+        made = await self.batch(requests)
+        ended = await self.look(made["id"], after_s=BATCH_S)
+        return ended, sorted(await self.results(made["id"]), key=lambda line: str(line["custom_id"]))
+
+
+def asked(custom_id: str, content: object = "hello", **params: object) -> dict[str, object]:
+    """One request of a batch."""
+    body = {"model": "m", "max_tokens": 64, "messages": [{"role": "user", "content": content}], **params}
+    return {"custom_id": custom_id, "params": body}
+
+
+def several(count: int) -> list[dict[str, object]]:
+    """So many requests, `r-0` and so on."""
+    return [asked(f"r-{n}", f"question {n}") for n in range(count)]
+
 
 @asynccontextmanager
-async def anthropic_bench(*, seed: int = 0) -> AsyncGenerator[AnthropicBench]:
+async def anthropic_bench(
+    *, data: Path | None = None, seed: int = 0, batch_s: float = BATCH_S
+) -> AsyncGenerator[AnthropicBench]:
     """An `AnthropicBench`, for the length of the block."""
-    async with bench(seed=seed) as b:
+    async with bench(data=data, seed=seed, batch_s=batch_s) as b:
         yield AnthropicBench(b)

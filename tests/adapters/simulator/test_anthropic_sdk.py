@@ -10,8 +10,8 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from perdure.adapters.simulator import ANTHROPIC_PREFIX
-from perdure.adapters.simulator.faults import AnswerStatus
-from tests.adapters.simulator.bench import Bench, bench
+from perdure.adapters.simulator.faults import ActThenDrop, AnswerStatus
+from tests.adapters.simulator.bench import BATCH_S, Bench, bench
 from tests.secrets import unique_key, wrong_key
 
 pytestmark = pytest.mark.trio
@@ -97,3 +97,44 @@ async def test_models_are_listed() -> None:
         names = [model.id async for model in sdk.models.list()]
         assert names
         assert (await sdk.models.retrieve(names[0])).lifecycle == "active"
+
+
+async def test_a_batch_is_made_listed_read_and_deleted() -> None:
+    async with bench() as b, client(b) as sdk:
+        message = {"model": "m", "max_tokens": 64, "messages": [{"role": "user", "content": "hello"}]}
+        requests = [
+            {"custom_id": f"r-{n}", "params": message | ({"model": "nope"} if n == 2 else {})} for n in range(3)
+        ]
+        made = await sdk.messages.batches.create(requests=requests)  # type: ignore[arg-type]
+        others = [await sdk.messages.batches.create(requests=requests) for _ in range(3)]  # type: ignore[arg-type]
+        assert (made.processing_status, made.request_counts.processing) == ("in_progress", 3)
+        assert (made.expires_at - made.created_at).total_seconds() == 86_400
+        listed = [batch.id async for batch in sdk.messages.batches.list(limit=2)]
+        assert listed == [other.id for other in reversed(others)] + [made.id]
+        before = [batch.id async for batch in sdk.messages.batches.list(limit=2, before_id=made.id)]
+        assert sorted(before) == sorted(other.id for other in others)
+        told = await sdk.messages.batches.cancel(others[0].id)
+        assert (told.processing_status, told.cancel_initiated_at) == ("canceling", told.created_at)
+        with pytest.raises(anthropic.AnthropicError, match="No `results_url`"):
+            await sdk.messages.batches.results(made.id)
+        b.simulator.clock.advance(BATCH_S)
+        ended = await sdk.messages.batches.retrieve(made.id)
+        assert (ended.processing_status, ended.request_counts.errored) == ("ended", 1)
+        results = {line.custom_id: line.result async for line in await sdk.messages.batches.results(made.id)}
+        assert results["r-0"].type == "succeeded"
+        assert results["r-0"].message.usage.service_tier == "batch"
+        assert results["r-2"].type == "errored"
+        assert results["r-2"].error.error.type == "not_found_error"
+        assert [line.result.type async for line in await sdk.messages.batches.results(others[0].id)] == ["canceled"] * 3
+        assert (await sdk.messages.batches.delete(made.id)).type == "message_batch_deleted"
+        with pytest.raises(anthropic.NotFoundError):
+            await sdk.messages.batches.retrieve(made.id)
+
+
+async def test_the_sdk_buys_thrice_when_answers_are_lost() -> None:
+    async with bench() as b, client(b) as sdk:
+        b.simulator.faults.arm(ActThenDrop(route="POST /anthropic/v1/messages/batches", count=2))
+        message = {"model": "m", "max_tokens": 64, "messages": [{"role": "user", "content": "hello"}]}
+        await sdk.messages.batches.create(requests=[{"custom_id": "r-0", "params": message}])  # type: ignore[typeddict-item]
+        assert b.units("batch") == [1, 1, 1]
+        assert len(b.simulator.account.bought_twice()) == 2
