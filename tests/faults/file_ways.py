@@ -17,8 +17,7 @@ CHUNK_BYTES: Final = 256 << 10
 """A chunk of Google's: the smallest that it takes."""
 
 PART_BYTES: Final = 40_000
-PLAIN_BYTES: Final = 100_000
-"""A part of OpenAI's, and the largest file that goes there in one request."""
+"""A part of OpenAI's. What has two and a half times that goes there in one request."""
 
 
 class Way(Struct, frozen=True):
@@ -79,11 +78,11 @@ RESUMABLE: Final = ("google", "openai-parts")
 """Those that go on where they broke off, and have several pieces."""
 
 
-def small_stores(*, settle_s: float = 0.1) -> Mapping[str, RemoteFiles]:
-    """The stores with these limits. `settle_s`: how long a list may lag, in seconds."""
+def small_stores(*, chunk_bytes: int = CHUNK_BYTES, part_bytes: int = PART_BYTES) -> Mapping[str, RemoteFiles]:
+    """The stores with pieces of these sizes, and with lists that lag a tenth of a second at most."""
     return {
-        openai.NAME: openai.OpenAIRemoteFiles(settle_s=settle_s, max_plain_bytes=PLAIN_BYTES, part_bytes=PART_BYTES),
-        anthropic.NAME: anthropic.AnthropicFiles(settle_s=settle_s),
-        google.NAME: google.GoogleFiles(chunk_bytes=CHUNK_BYTES),
-        xai.NAME: xai.XaiRemoteFiles(settle_s=settle_s),
+        openai.NAME: openai.OpenAIRemoteFiles(settle_s=0.1, max_plain_bytes=part_bytes * 5 // 2, part_bytes=part_bytes),
+        anthropic.NAME: anthropic.AnthropicFiles(settle_s=0.1),
+        google.NAME: google.GoogleFiles(chunk_bytes=chunk_bytes),
+        xai.NAME: xai.XaiRemoteFiles(settle_s=0.1),
     }
