@@ -27,8 +27,9 @@ WITH_EXPIRY: Final = ("google", "google-film")
 
 SAMPLE: Final = [
     *((PushedFile, way) for way in WAYS),
-    *((LostFile, way) for way in ("google-film", "openai-parts")),
-    *((DeletedFile, way) for way in ("anthropic", "google", "xai")),
+    (LostFile, "openai-parts"),
+    (DeletedFile, "anthropic"),
+    (DeletedFile, "google"),
 ]
 
 Making = Callable[..., Callable[[], PushedFile]]
