@@ -149,7 +149,7 @@ class Exchange:
             elif self._departed is not None:
                 self._departed.set()
         elif kind == "http.response.start":
-            close = self._full or self._control.draining.is_set() or self._continue_due
+            close = self._full or self._control.draining.is_set() or self._continue_due or self._much_is_unread()
             self._answer.start(message["status"], message.get("headers", ()), date=self._date, close=close)
         else:
             raise ApplicationFault(f"the application sent {kind!r}; an answer has http.response.start and .body")
@@ -290,6 +290,12 @@ class Exchange:
             await self._peer.linger(self._limits.linger_s)
             return False
         return not self._answer.closing
+
+    def _much_is_unread(self) -> bool:
+        """Whether more of the body is to come than is worth reading over. The peer is told then that the connection
+        ends with this answer, or it might put its next request onto it."""
+        declared = self._head.content_length
+        return declared is not None and not self._body.ended and declared - self._body.size_bytes > _DISCARD_BYTES
 
     async def _discard_rest(self) -> None:
         body = self._body

@@ -142,7 +142,8 @@ async def test_a_long_unread_body_ends_the_connection(autojump_clock: MockClock)
     async with trio.open_nursery() as nursery:
         client = connect(nursery, Reception(App(), Limits()))
         await client.send(request("/", method="POST", body=bytes(1_000_000)) + request("/"))
-        assert (await client.answer()).body == b"hello"
+        answer = await client.answer()
+        assert (answer.body, answer.headers["connection"]) == (b"hello", "close")
         assert await client.rest() == b""
 
 
