@@ -58,7 +58,7 @@ UNSHOWN: Final = (Rejected, OperationError, Timeout, FileExpired, FileDeleted)
 def code_of(error: PerdureError) -> str:
     """What a failure is called: the cause of an upload's, else the kind of error, such as `file_expired`."""
     if isinstance(error, OperationFailed):
-        return error.cause
+        return error.cause.partition(":")[0]
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
 
 
@@ -183,7 +183,9 @@ class Requests:
                 report = NoteAnswered(effect.attempt, content)
             return _Given(report)
 
+        priced = {"provider": request.provider, "model": request.model, "credential": request.credential}
         try:
+            if not effect.intended:
             return await perform_purchase(
                 effect,
                 port,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import copy
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
+import trio
 from trio.testing import MockClock as Clock
 
 import perdure
-from perdure.testing import Simulation, simulation
+from perdure.testing import Simulation, faults, simulation
 
 pytestmark = pytest.mark.trio
 
@@ -64,3 +67,137 @@ async def test_f6_a_file_of_ours_is_uploaded_once_and_named(autojump_clock: Cloc
             assert words in answer.text
         assert bought(simulated, "file") == 1
         assert bought(simulated, "text") == 2
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_w45_w53_bytes_become_one_file_and_the_callers_messages_stay_as_they_are(
+    autojump_clock: Clock, provider: str
+) -> None:
+    async with serving() as (simulated, service):
+        inline = about(perdure.Inline(LARGE_PDF, "application/pdf"))
+        encoded = base64.b64encode(LARGE_PDF).decode()
+        data_url = about(perdure.DataUrl("data:application/pdf;base64," + encoded), "and this?")
+        before = copy.deepcopy(inline), copy.deepcopy(data_url)
+        for prompt in (inline, data_url):
+            await (await service.submit(prompt, provider=provider)).result()
+        assert (inline, data_url) == before
+        (file,) = [info async for info in service.files.list()]
+        assert (file.filename, file.size_bytes) == ("tides.pdf", len(LARGE_PDF))
+        assert bought(simulated, "file") == 1
+
+
+async def test_small_bytes_stay_in_the_request(autojump_clock: Clock) -> None:
+    async with serving() as (simulated, service):
+        await (
+            await service.submit(about(perdure.Inline(b"%PDF-1.7 short", "application/pdf")), provider="openai")
+        ).result()
+        assert [info async for info in service.files.list()] == []
+        assert bought(simulated, "file") == 0
+
+
+async def test_f7_a_file_that_is_not_there_leaves_words_and_an_event(autojump_clock: Clock) -> None:
+    async with serving() as (_, service):
+        handle = await service.submit(about(perdure.FileReference("file_unknown")), provider="openai")
+        assert "there is no such file" in (await handle.result()).text
+        (warning,) = [event for event in await events_of(handle) if isinstance(event, perdure.FileNotFound)]
+        assert warning == perdure.FileNotFound(place="content[0].parts[1]", id="file_unknown", reason="unknown")
+
+
+async def test_f11_what_a_provider_does_not_take_leaves_words_and_an_event(autojump_clock: Clock) -> None:
+    async with serving() as (simulated, service):
+        film = await service.files.upload(b"\x00\x00\x00\x18ftypmp42" + bytes(100), filename="film.mp4")
+        handle = await service.submit(about(film), provider="anthropic")
+        assert "skipped: anthropic takes no video/mp4" in (await handle.result()).text
+        (warning,) = [event for event in await events_of(handle) if isinstance(event, perdure.FileSkipped)]
+        assert (warning.place, warning.reason) == ("content[0].parts[1]", "unsupported_type")
+        assert bought(simulated, "file") == 0
+
+
+async def test_w46_an_upload_that_fails_leaves_the_file_inline(autojump_clock: Clock) -> None:
+    async with serving() as (simulated, service):
+        simulated.faults.arm(faults.AnswerStatus(route="POST /openai/v1/files", status=400, count=99))
+        file = await service.files.upload(LARGE_PDF, filename="tides.pdf")
+        handle = await service.submit(about(file), provider="openai")
+        await handle.result()
+        (warning,) = [event for event in await events_of(handle) if isinstance(event, perdure.FileInlined)]
+        assert warning.filename.open() == "tides.pdf"
+        assert bought(simulated, "text") == 1
+
+
+async def test_w46_an_upload_that_fails_of_what_does_not_fit_inline_is_a_typed_error(autojump_clock: Clock) -> None:
+    async with serving() as (simulated, service):
+        simulated.faults.arm(faults.AnswerStatus(route="POST /openai/v1/files", status=400, count=99))
+        file = await service.files.upload(b"%PDF-1.7" + bytes(36_000_000), filename="tides.pdf")
+        handle = await service.submit(about(file), provider="openai")
+        with pytest.raises(perdure.OperationFailed) as caught:
+            await handle.result()
+        assert caught.value.cause.startswith("invalid_request_error: ")
+        assert bought(simulated, "text") == 0
+
+
+async def test_a_file_that_expires_before_its_request_is_sent_is_shown_all_the_same(autojump_clock: Clock) -> None:
+    async with serving() as (simulated, service):
+        simulated.faults.arm(
+            faults.AnswerStatus(route=ASKS["openai"], status=429, headers={"retry-after": str(2 * DAY_S)})
+        )
+        file = await service.files.upload(LARGE_PDF, filename="tides.pdf", ttl_s=3_600)
+        handle = await service.submit(about(file), provider="openai")
+        await trio.sleep(1.5 * DAY_S)
+        with pytest.raises(perdure.FileExpired):
+            await service.files.info(file)
+        assert "skipped" not in (await handle.result()).text
+        happened = [type(event).__name__ for event in await events_of(handle)]
+        assert happened[-1] == "RequestFilesReleased"
+        assert "FileNotFound" not in happened
+
+
+async def test_a_files_bytes_are_let_go_by_the_file_and_by_its_request(autojump_clock: Clock) -> None:
+    async with serving() as (_, service):
+        file = await service.files.upload(LARGE_PDF, filename="tides.pdf", ttl_s=3_600)
+        handle = await service.submit(about(file), provider="openai")
+        await handle.result()
+        await trio.sleep(DAY_S)
+        happened = await events_of(handle)
+        (opened,) = [event for event in happened if isinstance(event, perdure.RequestOpened)]
+        assert happened[-1] == perdure.RequestFilesReleased([held.blob for held in opened.files])
+        async with aclosing((await service.get(file.id)).events()) as events:
+            assert [record.type async for record in events][-1] == "ContentReleased"
+
+
+async def test_a_key_is_judged_by_what_the_caller_wrote(autojump_clock: Clock) -> None:
+    async with serving() as (simulated, service):
+        prompt = about(perdure.Inline(LARGE_PDF, "application/pdf"))
+        first = await service.submit(prompt, provider="openai", key="tides")
+        await first.result()
+        await trio.sleep(2 * DAY_S)  # the file that its bytes became is over
+        again = await service.submit(prompt, provider="openai", key="tides")
+        assert again.id == first.id
+        assert (bought(simulated, "file"), bought(simulated, "text")) == (1, 1)
+        with pytest.raises(perdure.KeyConflict):
+            await service.submit(
+                about(perdure.Inline(LARGE_PDF + b".", "application/pdf")), provider="openai", key="tides"
+            )
+
+
+async def test_bad_prompts_are_refused_before_anything_is_kept(autojump_clock: Clock) -> None:
+    async with serving() as (_, service):
+        hot = perdure.Prompt(about(perdure.Inline(LARGE_PDF, "application/pdf")).content, model="m", temperature=1.0)
+        with pytest.raises(perdure.Unsupported, match="temperature"):
+            await service.submit(hot, provider="anthropic")
+        bad = about(perdure.DataUrl("data:application/pdf;base64," + "A" * 100_001))
+        with pytest.raises(perdure.InvalidSource, match=r"content\[0\]\.parts\[1\]"):
+            await service.submit(bad, provider="openai")
+        assert [summary async for summary in service.list()] == []
+
+
+# ---------------------------------------------------------------- batched
+
+
+@pytest.mark.parametrize("provider", ["openai"])
+async def test_a_line_of_a_batch_names_files_too(autojump_clock: Clock, provider: str) -> None:
+    async with serving() as (_, service):
+        file = await service.files.upload(LARGE_PDF, filename="tides.pdf")
+        handle = await service.submit(about(file), provider=provider, via="batch", key="line-1")
+        answer = await handle.result()
+        assert "what is this?" in answer.text
+        assert (await service.submit(about(file), provider=provider, via="batch", key="line-1")).id == handle.id
