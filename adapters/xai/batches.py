@@ -42,9 +42,9 @@ MAX_LINES: Final = 50_000
 WINDOW_S: Final = 86_400.0
 """Within which time xAI ends a batch: `expire_time` is about 24 hours after its creation (section 5)."""
 
-CANCEL_S: Final = 600.0
-"""How long after `cancel_time` requests that are still pending are waited for, in seconds: what OpenAI's cancellations
-take. Ours."""
+CANCEL_S: Final = 3_600.0
+"""How long after `cancel_time` requests that are still pending are waited for, in seconds. Ours, and long: OpenAI takes
+ten minutes, waiting costs nothing, and answers that come too late are paid for."""
 
 BATCHES_A_PAGE: Final = 100
 """How many batches are asked for at a time. xAI states no bound; this is what its clients ask for."""

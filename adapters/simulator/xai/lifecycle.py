@@ -48,7 +48,8 @@ def shown(record: BatchRecord, now: float) -> BatchObject:
     """The batch as a client sees it at `now`."""
     at = stage(record, now)
     total = 0 if record.sealed and at.status == "validating" else record.total
-    success, error, cancelled = (at.done if total else 0), 0, 0
+    # Nothing pending says that the results are there: until they are the last request is, whatever the stage.
+    success, error, cancelled = max(0, min(at.done, total - 1)), 0, 0
     cost_ticks = 0
     if record.outcome is not None:
         success, error, cost_ticks = record.outcome.success, record.outcome.error, record.outcome.cost_ticks

@@ -89,8 +89,9 @@ async def test_a_sealed_batch_has_no_status_and_shows_no_requests_until_its_file
         }
         working = await look(b, made["batch_id"], after_s=50)
         assert counts(working) == [10, 5, 5, 0, 0]
+        assert counts(await look(b, made["batch_id"], after_s=45)) == [10, 1, 9, 0, 0], "not before there are results"
         assert await results(b, made["batch_id"]) == []
-        done = await look(b, made["batch_id"], after_s=50)
+        done = await look(b, made["batch_id"], after_s=5)
         assert counts(done) == [10, 0, 10, 0, 0]
         lines = await results(b, made["batch_id"], limit=3)
         assert ids(lines) == [f"r{n}" for n in range(10)]
