@@ -100,7 +100,11 @@ def blobs_beside(path: Path) -> Path:
 
 def providers() -> Mapping[str, BatchProvider]:
     """The providers whose batches perdure speaks, by name."""
-    return {openai.NAME: openai.OpenAIBatches(), xai.NAME: xai.XaiBatches()}
+    return {
+        openai.NAME: openai.OpenAIBatches(),
+        xai.NAME: xai.XaiBatches(),
+        google.NAME: google.GoogleBatches(),
+    }
 
 
 def live_providers() -> Mapping[str, LiveProvider]:

@@ -8,7 +8,6 @@ Sources: `contracts/providers.md` sections 3.1, 5 and 6 (20 November 2026).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -17,6 +16,7 @@ from perdure.actors.fetch import Fetch, HttpRequest
 from perdure.actors.remote_files import Readiness, RemoteFile, Upload
 from perdure.adapters.answers import read_answer, refuse_answer
 from perdure.adapters.google.account import NAME, VERSION
+from perdure.adapters.google.fields import number, time_us
 from perdure.adapters.google.names import name_of, planted_name
 from perdure.adapters.google.refusals import GONE_STATUSES, is_gone
 from perdure.adapters.google.uploads import CHUNK_BYTES, read_file, send_file
@@ -107,8 +107,8 @@ class GoogleFiles:
 def _shown(file: FileObject) -> RemoteFile:
     """The file. A state that is not known means that it is still being processed."""
     readiness: Readiness = _STATES.get(file.state or "", "processing")
-    created_at = _time_us(file.create_time) or 0
-    expires_at = _time_us(file.expiration_time)
+    created_at = time_us(file.create_time) or 0
+    expires_at = time_us(file.expiration_time)
     if expires_at is None and created_at:
         expires_at = created_at + int(LIFE_S * 1_000_000)
     why = "" if file.error is None else file.error.message or ""
@@ -117,7 +117,7 @@ def _shown(file: FileObject) -> RemoteFile:
         id=file.name,
         reference=file.uri or file.name,
         filename=filename,
-        size_bytes=_number(file.size_bytes),
+        size_bytes=number(file.size_bytes),
         created_at=created_at,
         expires_at=expires_at,
         mime_type=file.mime_type or "",
@@ -125,19 +125,3 @@ def _shown(file: FileObject) -> RemoteFile:
         error=(why or "Google gave no reason") if readiness == "failed" else "",
         planted=file.name == planted_name(filename),  # the display name may be anybody's, the name is derived from ours
     )
-
-
-def _number(said: str | int | None) -> int:
-    """A 64-bit number, which comes as text; absent means zero."""
-    if isinstance(said, str):
-        return int(said) if said.isdecimal() else 0
-    return said or 0
-
-
-def _time_us(said: str | None) -> int | None:
-    """An RFC 3339 time in µs since 1970 UTC; None for none, and for what is no time."""
-    try:
-        at = None if said is None else msgspec.convert(said, datetime, strict=False)
-    except msgspec.ValidationError:
-        return None
-    return None if at is None else round(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1_000_000)

@@ -74,6 +74,12 @@ def model_of(url: str) -> str:
     return found[1] if found else ""
 
 
+def template_of(url: str) -> str:
+    """The endpoint, with `{model}` in it, of a request's URL; anything else as it is."""
+    model = model_of(url)
+    return url.replace(f"/models/{model}:", "/models/{model}:") if model else url
+
+
 def _turn(message: Message, number: int) -> Json:
     parts = [_part(part, f"content[{number}].parts[{place}]") for place, part in enumerate(message.parts)]
     return {"role": _ROLES[message.role], "parts": parts}

@@ -118,3 +118,51 @@ class GenerateAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
     prompt_feedback: PromptFeedback | None = None
     usage_metadata: Raw = Raw()
     model_version: Raw = Raw()
+
+
+class Responses(Struct, frozen=True, rename="camel"):
+    """The responses in an operation. In an outline (see `scan.py`) there is their number instead."""
+
+    inlined_responses: Sequence[int] = ()
+
+
+class BatchOutput(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Where the results of a batch are: in a file, or in the operation itself."""
+
+    responses_file: str | None = None
+    inlined_responses: Responses | None = None
+
+
+class BatchStats(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How the requests of a batch stand. What is not there is zero."""
+
+    request_count: str | int | None = None
+    successful_request_count: str | int | None = None
+    failed_request_count: str | int | None = None
+
+
+class BatchMetadata(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What an operation says of its batch."""
+
+    display_name: str | None = None
+    state: str | None = None
+    create_time: str | None = None
+    batch_stats: BatchStats | None = None
+    output: BatchOutput | None = None
+
+
+class Operation(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A batch: a long-running operation. `name` is `batches/<id>`."""
+
+    name: Name
+    metadata: BatchMetadata | None = None
+    done: bool | None = None
+    error: Status | None = None
+    response: BatchOutput | None = None
+
+
+class OperationPage(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One page of the list of batches; `{}` where there is none. The last has no token."""
+
+    operations: Sequence[Operation] = ()
+    next_page_token: str | None = None
