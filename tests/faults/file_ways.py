@@ -43,10 +43,10 @@ def document(size: int) -> bytes:
 def _plain(provider: str, base: str) -> Way:
     """A way in which a file goes in one request."""
     place = f"{base}/files"
-    return Way(provider, f"POST {place}", f"POST {place}", f"DELETE {place}/*", document(2_500))
+    return Way(provider, f"POST {place}", f"POST {place}", f"DELETE {place}/*", document(90_000))
 
 
-_FILM: Final = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + Random(1).randbytes(2_000)
+_FILM: Final = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + Random(1).randbytes(90_000)
 _IN_CHUNKS: Final = Way(
     "google",
     f"POST {GOOGLE_PREFIX}/upload/v1/files",

@@ -80,10 +80,10 @@ async def test_w52_a_sample_of_kills(tmp_path: Path, simulator: LoopbackSimulato
 
 @pytest.mark.trio
 async def test_an_undisturbed_program_passes_every_crash_point(tmp_path: Path, simulator: LoopbackSimulator) -> None:
-    program = Program(tmp_path / "log.db", simulator, "xai", 1_000, 0)
+    program = Program(tmp_path / "log.db", simulator, "xai", 90_000, 0)
     told = await program.run("delete")
     assert set(told["hits"]) == CRASH_POINTS
-    await check(program, simulator, document(1_000), told["id"])
+    await check(program, simulator, document(90_000), told["id"])
 
 
 @pytest.mark.sweep
