@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from perdure.actors.fetch import Fetch
+from perdure.actors.sources.content import Opened
 
 Readiness = Literal["ready", "processing", "failed"]
 """Whether a file at its provider can be used: some take seconds to minutes to process what they were sent."""
@@ -17,7 +19,7 @@ class RemoteFile(Struct, frozen=True, kw_only=True):
     """A file as its provider shows it. Times are µs since 1970 UTC; `expires_at` is None for never, or not told.
 
     `id` is what the provider's file routes take, `reference` what a request names the file by (often the same).
-    `error` says why a file is `failed`. `planted` is False where its id tells that it was not stored by us as `filename`.
+    `error` says why a file is `failed`. `planted`: False where its id tells that it was not stored by us as `filename`.
     """
 
     id: str
@@ -85,4 +87,14 @@ class RemoteFiles(Protocol):
 
     def listing(self, fetch: Fetch) -> AsyncIterator[RemoteFile]:
         """Every file there is, over all pages."""
+        ...
+
+    def content(self, fetch: Fetch, reference: str) -> AbstractAsyncContextManager[Opened]:
+        """What is in a file that the provider gives out, such as one that its tools made: streamed, and gone on with
+        where it breaks off.
+
+        `reference` is the file's id or what requests name it by. Raises `InvalidSource` for one that can be none here,
+        `Refused` of kind `not_found` and `invalid_request` for a file that is not there or that the provider keeps to
+        itself. The chunks raise `Unknown` where the content cannot be read to its end.
+        """
         ...

@@ -58,7 +58,7 @@ async def open_lines(
         return
     if skip_bytes:
         async with fetch.stream(_request(file, skip_bytes)) as answer:
-            if _is_rest(answer, skip_bytes):
+            if is_rest(answer, skip_bytes):
                 async with aclosing(_runs(answer, file, skip_bytes, skip_bytes)) as runs:
                     yield runs
                 return
@@ -85,7 +85,7 @@ def _request(file: ResultFile, first_byte: int) -> HttpRequest:
     )
 
 
-def _is_rest(answer: HttpStream, first_byte: int) -> bool:
+def is_rest(answer: HttpStream, first_byte: int) -> bool:
     """Whether this answer holds all from `first_byte` on."""
     said = _RANGE.fullmatch(answer.headers.get("content-range", "").strip())
     if answer.status != 206 or said is None or int(said["first"]) != first_byte:

@@ -23,6 +23,7 @@ SourceTrouble = Literal[
     "url",
     "not_allowed",
     "refused",
+    "not_downloadable",
 ]
 """Why a source cannot be read: see `InvalidSource`."""
 
@@ -72,7 +73,7 @@ class InvalidSource(InvalidRequest):
 
     `kind` (not a source at all), `missing`, `unreadable`, `directory`, `device` (no regular file), `changed` (while it
     was read), `empty`, `data_url`, `url` (not one that can be fetched), `not_allowed` (fetching is off, or the address
-    is not public), `refused` (by the server that has it).
+    is not public), `refused` (by the server that has it), `not_downloadable` (its provider keeps it to itself).
     """
 
     def __init__(

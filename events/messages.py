@@ -35,11 +35,12 @@ class DataUrl(Struct, frozen=True, tag="data_url"):
 
 
 class ProviderRef(Struct, frozen=True, tag="provider_ref"):
-    """A file that is at `provider` already, by the name that its requests use. It is of use at that provider only."""
+    """A file that is at `provider` already, by the name that its requests use. It is of use at that provider only,
+    until it is uploaded here: then it is a file like any other. `mime_type` and `filename`: "" where not known."""
 
     provider: str
     reference: str
-    mime_type: str
+    mime_type: str = ""
     filename: str = ""
 
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from perdure.actors.backing import Acting
 from perdure.actors.batch.opening import LONGEST_NAME, known_provider
+from perdure.actors.file.downloads import Downloads
 from perdure.actors.file.orphans import Orphans
 from perdure.actors.file.state import KIND, FileState, current_copy, life_at
 from perdure.actors.file.views import CopyHandle, info_of, look_at_copy, over, provider_file
@@ -67,20 +68,26 @@ class Files:
         mime_type: str | None = None,
         ttl_s: TimeToLive = DEFAULT_S,
         key: str | None = None,
+        credential: str = "default",
     ) -> FileReference:
         """Stores a file in bounded memory; durable when it returns. The same content is stored once.
+
+        A `ProviderRef` is fetched from its provider, with `credential`: what its tools made, mostly, for providers keep
+        uploads to themselves.
 
         `ttl_s` seconds from now (60 to 2,592,000) it vanishes, or with `"persistent"` never by itself. With a `key`
         that a file has already, the same content gives that file, other content is a `KeyConflict`; a file that is over
         gives its key back.
 
         Raises `InvalidSource`, `InvalidRequest`, `TooLarge`, `KeyConflict`, `DiskFull` and other `Unavailable`,
-        `Closed`; then nothing is stored.
+        `Closed`; for a `ProviderRef` also `UnknownProvider` and `ProviderError`. Then nothing is stored.
         """
+        self._acting.check_open()
         ttl = check_ttl(ttl_s)
+        ttl_us = 0 if ttl == "persistent" else ttl * SECOND_US
         if key is not None:
             check_key(key)
-        async with self._stored(source, filename, mime_type, 0 if ttl == "persistent" else ttl * SECOND_US) as command:
+        async with self._stored(source, filename, mime_type, ttl_us, credential) as command:
             return await self._create(command, key)
 
     async def take(
@@ -90,7 +97,7 @@ class Files:
 
         That is what becomes of bytes that are handed over again and again. Raises as `upload`.
         """
-        async with self._stored(source, filename, mime_type, DEFAULT_S * SECOND_US) as command:
+        async with self._stored(source, filename, mime_type, DEFAULT_S * SECOND_US, "default") as command:
             whose = hashlib.sha256(self._who.subject.encode()).hexdigest()[:16]
             return await self._create(command, f"{OWN_PREFIX}content:{whose}:{command.blob}")
 
@@ -199,12 +206,16 @@ class Files:
 
     @asynccontextmanager
     async def _stored(
-        self, source: Source, filename: str | None, mime_type: str | None, ttl_us: int
+        self, source: Source, filename: str | None, mime_type: str | None, ttl_us: int, credential: str
     ) -> AsyncGenerator[CreateFile]:
         """Stores what `source` holds, and gives the command that names it; its blob stays until the block is left."""
-        sources = self._sources
         async with open_source(
-            source, disk=sources.disk, urls=sources.urls, filename=filename, mime_type=mime_type
+            source,
+            disk=self._sources.disk,
+            urls=self._sources.urls,
+            providers=Downloads(self._acting, self._who, credential=credential),
+            filename=filename,
+            mime_type=mime_type,
         ) as content:
             blob = await self._blobs.put(content.chunks)
             try:

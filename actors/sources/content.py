@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from perdure.actors.sources.filename import FileName
 from perdure.actors.sources.media_type import MediaType
+from perdure.events.messages import ProviderRef
 
 CHUNK_BYTES: Final = 1 << 20
 """What is read at a time: one hop for a megabyte costs little, and a few in flight stay small."""
@@ -45,4 +46,13 @@ class UrlReader(Protocol):
 
     def open(self, url: str) -> AbstractAsyncContextManager[Opened]:
         """The answer's body as it comes. Raises `InvalidSource`, `TooLarge`, `Unavailable`; its chunks do too."""
+        ...
+
+
+class ProviderReader(Protocol):
+    """Fetches what a provider has."""
+
+    def open(self, reference: ProviderRef) -> AbstractAsyncContextManager[Opened]:
+        """The file's content as it comes. Raises `InvalidSource`, `UnknownProvider`, `ProviderError`; its chunks raise
+        the last, too."""
         ...

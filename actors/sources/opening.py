@@ -13,7 +13,7 @@ from typing import BinaryIO, Final, cast
 
 import trio
 
-from perdure.actors.sources.content import CHUNK_BYTES, Content, Opened, UrlReader
+from perdure.actors.sources.content import CHUNK_BYTES, Content, Opened, ProviderReader, UrlReader
 from perdure.actors.sources.data_url import parse_data_url
 from perdure.actors.sources.disk_file import open_file_object, open_path
 from perdure.actors.sources.filename import name_file
@@ -22,7 +22,7 @@ from perdure.events.errors import InvalidSource
 from perdure.events.messages import DataUrl, FileReference, Inline, ProviderRef, Url
 from perdure.store.disk import Disk
 
-Source = Path | bytes | DataUrl | Url | Inline | AsyncIterable[bytes] | BinaryIO
+Source = Path | bytes | DataUrl | Url | Inline | ProviderRef | AsyncIterable[bytes] | BinaryIO
 """Where a new file's bytes can come from."""
 
 _CLOSE_S: Final = 5.0
@@ -35,6 +35,7 @@ async def open_source(
     *,
     disk: Disk,
     urls: UrlReader | None = None,
+    providers: ProviderReader | None = None,
     filename: str | None = None,
     mime_type: str | None = None,
 ) -> AsyncGenerator[Content]:
@@ -42,12 +43,13 @@ async def open_source(
 
     `filename` and `mime_type` win over what the source says of itself; the bytes win over both types. Blocking reads go
     through `disk`, which should not be the log's: a slow file object holds a thread of it. `urls` None: nothing may be
-    fetched.
+    fetched; `providers` None: nor anything that a provider has.
 
-    Raises `InvalidSource` (see there), `TooLarge` and `Unavailable` for what is fetched; the chunks raise them too, and
-    whatever the caller's own stream raises. So a file is whole only when its chunks have come to their end.
+    Raises `InvalidSource` (see there), `TooLarge`, `Unavailable` and `ProviderError` for what is fetched; the chunks
+    raise them too, and whatever the caller's own stream raises. So a file is whole only when its chunks have come to
+    their end.
     """
-    async with _opened(source, disk, urls) as opened:
+    async with _opened(source, disk, urls, providers) as opened:
         head, chunks = await _looked_into(opened.chunks)
         try:
             given = filename or opened.filename
@@ -59,7 +61,9 @@ async def open_source(
             await _close(opened.chunks)
 
 
-def _opened(source: object, disk: Disk, urls: UrlReader | None) -> AbstractAsyncContextManager[Opened]:
+def _opened(
+    source: object, disk: Disk, urls: UrlReader | None, providers: ProviderReader | None
+) -> AbstractAsyncContextManager[Opened]:
     match source:
         case Path():
             return open_path(source, disk)
@@ -80,6 +84,8 @@ def _opened(source: object, disk: Disk, urls: UrlReader | None) -> AbstractAsync
                 reason="kind",
                 value=source,
             )
+        case ProviderRef() if providers is not None:
+            return providers.open(source)
         case FileReference() | ProviderRef():
             raise InvalidSource(
                 f"{type(source).__name__} names a file that exists already: use it as it is, there is nothing to read",
@@ -93,7 +99,7 @@ def _opened(source: object, disk: Disk, urls: UrlReader | None) -> AbstractAsync
         case _:
             raise InvalidSource(
                 f"{type(source).__name__} is not a source: give a Path, bytes, a DataUrl, a Url, an asynchronous stream"
-                " of bytes or an open binary file",
+                " of bytes, an open binary file or a ProviderRef",
                 reason="kind",
                 value=source,
             )

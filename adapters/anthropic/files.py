@@ -1,6 +1,7 @@
 """Anthropic's file store: the `RemoteFiles` of `/v1/files`.
 
-A file lives until it is deleted, unless its upload said otherwise, and cannot be downloaded.
+A file lives until it is deleted, unless its upload said otherwise. What was uploaded is not given out again; what tools
+made is.
 
 Sources: `contracts/providers.md` sections 0, 2.1 and 5, Anthropic's Python SDK 2.11 (20 November 2026).
 """
@@ -8,7 +9,7 @@ Sources: `contracts/providers.md` sections 0, 2.1 and 5, Anthropic's Python SDK 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import quote
@@ -17,9 +18,11 @@ import msgspec
 
 from perdure.actors.fetch import Fetch, HttpAnswer, HttpRequest
 from perdure.actors.remote_files import RemoteFile, Upload
+from perdure.actors.sources.content import Opened
 from perdure.adapters.answers import DECODE_ERRORS, created_answer, read_answer, refuse_answer
 from perdure.adapters.anthropic.account import NAME
 from perdure.adapters.anthropic.wire import Deleted, ErrorAnswer, FileObject, FilePage
+from perdure.adapters.content import open_content
 from perdure.adapters.multipart import file_form
 from perdure.adapters.patience import CLOCK_MARGIN_S, PROCESSING_S, SETTLE_S, patience_s
 
@@ -127,6 +130,11 @@ class AnthropicFiles:
             async for page in pages:
                 for file in page:
                     yield file
+
+    def content(self, fetch: Fetch, reference: str) -> AbstractAsyncContextManager[Opened]:
+        """What is in a file that a tool made. One that was uploaded is refused, with the code
+        `file_not_downloadable`."""
+        return open_content(fetch, f"{_path(reference)}/content")
 
     async def _pages(self, fetch: Fetch) -> AsyncGenerator[Sequence[RemoteFile]]:
         """All pages that have something on them.

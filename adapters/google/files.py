@@ -7,14 +7,17 @@ Sources: `contracts/providers.md` sections 3.1, 5 and 6 (20 November 2026).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
 
-from perdure.actors.fetch import Fetch, HttpRequest
+from perdure.actors.fetch import Fetch, HttpRequest, Refused
 from perdure.actors.remote_files import Readiness, RemoteFile, Upload
+from perdure.actors.sources.content import Opened
 from perdure.adapters.answers import read_answer, refuse_answer
+from perdure.adapters.content import open_content
 from perdure.adapters.google.account import NAME, VERSION
 from perdure.adapters.google.fields import number, time_us
 from perdure.adapters.google.names import name_of, planted_name
@@ -102,6 +105,16 @@ class GoogleFiles:
             if page.next_page_token == token:
                 refuse_answer(answer.status, answer.headers, "a page of files is followed by the same page again")
             token = page.next_page_token
+
+    @asynccontextmanager
+    async def content(self, fetch: Fetch, reference: str) -> AsyncGenerator[Opened]:
+        """What is in a file that Google made, by its URI (that for downloads, too), its name or its bare id. It is
+        asked for below the base URL, wherever the URI leads: the key goes nowhere else."""
+        name = name_of(reference)
+        if await read_file(fetch, name) is None:
+            raise Refused(f"Google has no file {name} for this key", kind="not_found", status=404)
+        async with open_content(fetch, f"/{VERSION}/{name}:download", query={"alt": "media"}) as opened:
+            yield opened
 
 
 def _shown(file: FileObject) -> RemoteFile:

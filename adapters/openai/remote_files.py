@@ -6,14 +6,24 @@ Sources: `contracts/providers.md` section 1.1 (20 November 2026).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from perdure.actors.fetch import Fetch
 from perdure.actors.remote_files import RemoteFile, Upload
+from perdure.actors.sources.content import Opened
 from perdure.adapters.openai.account import NAME
 from perdure.adapters.openai.uploads import MAX_PART_BYTES, upload_in_parts
 from perdure.adapters.openai_compatible.answers import FILE_PAGE
-from perdure.adapters.openai_compatible.files import SETTLE_S, delete_file, file_info, list_files, post_file, shown
+from perdure.adapters.openai_compatible.files import (
+    SETTLE_S,
+    delete_file,
+    file_content,
+    file_info,
+    list_files,
+    post_file,
+    shown,
+)
 from perdure.adapters.openai_compatible.paging import read_back
 
 PURPOSE: Final = "user_data"
@@ -93,3 +103,7 @@ class OpenAIRemoteFiles:
     def listing(self, fetch: Fetch) -> AsyncIterator[RemoteFile]:
         """See `list_files`."""
         return list_files(fetch, limit=FILES_A_PAGE)
+
+    def content(self, fetch: Fetch, reference: str) -> AbstractAsyncContextManager[Opened]:
+        """See `file_content`."""
+        return file_content(fetch, reference)

@@ -6,7 +6,7 @@ Sources: `contracts/providers.md` sections 1.1 and 4 (20 November 2026).
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Final
 from urllib.parse import quote
 
@@ -14,7 +14,9 @@ import msgspec
 
 from perdure.actors.fetch import BodySource, Fetch, HttpAnswer, HttpRequest
 from perdure.actors.remote_files import Readiness, RemoteFile
+from perdure.actors.sources.content import Opened
 from perdure.adapters.answers import DECODE_ERRORS, created_answer, read_answer, refuse_answer
+from perdure.adapters.content import open_content
 from perdure.adapters.multipart import file_form
 from perdure.adapters.openai_compatible.answers import FILE, FILE_PAGE
 from perdure.adapters.openai_compatible.paging import Next, after_last, read_pages
@@ -22,6 +24,7 @@ from perdure.adapters.openai_compatible.wire import Deleted, ErrorAnswer, FileOb
 from perdure.adapters.patience import PROCESSING_S as PROCESSING_S
 from perdure.adapters.patience import SETTLE_S as SETTLE_S
 from perdure.adapters.patience import patience_s as patience_s
+from perdure.events.errors import InvalidSource, shorten
 
 _deleted: Final = msgspec.json.Decoder(Deleted)
 _errors: Final = msgspec.json.Decoder(ErrorAnswer)
@@ -75,6 +78,21 @@ async def list_files(
         async for page in pages:
             for file in page.data:
                 yield shown(file)
+
+
+def file_content(fetch: Fetch, reference: str) -> AbstractAsyncContextManager[Opened]:
+    """What is in a file: `file-…`, or `<container>/<file>` for one in a container that code ran in (section 3.5 of
+    `contracts/media-files-batch.md`). Raises `InvalidSource` for what is neither."""
+    container, _, id = reference.rpartition("/")
+    if not id or "/" in container or ":" in reference:
+        raise InvalidSource(
+            f"{shorten(reference)} names no file here: give a file's id, <container>/<file>, or the address as a Url",
+            reason="kind",
+            field="source.reference",
+            value=reference,
+        )
+    path = f"/containers/{quote(container, safe='')}{_path(id)}" if container else _path(id)
+    return open_content(fetch, f"{path}/content")
 
 
 def shown(file: FileObject, *, filename: str = "", size_bytes: int = 0, mime_type: str = "") -> RemoteFile:

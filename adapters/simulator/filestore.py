@@ -24,7 +24,7 @@ class KeptFile(Struct, frozen=True):
     """A file. Times are in seconds since 1970 by the simulator's clock; `expires_at` None: it lives until deleted.
 
     `tag` is what its list can be filtered by (OpenAI's purpose), `lines` how many lines it has, `sha256` the digest of
-    its bytes in hex.
+    its bytes in hex; `generated`: nobody uploaded it.
     """
 
     id: str
@@ -36,6 +36,7 @@ class KeptFile(Struct, frozen=True):
     tag: str
     lines: int
     sha256: str
+    generated: bool = False
 
 
 _decode: Final = json.Decoder(KeptFile).decode
@@ -49,14 +50,17 @@ class FileStore:
         id_prefix: how ids begin.
         shows_expired: whether a file whose time is over can still be read about; its bytes are gone for clients all
             the same.
+        kind: under which they are kept and listed, where a provider has more than one kind of them.
     """
 
-    def __init__(self, world: World, *, provider: str, id_prefix: str, shows_expired: bool = False) -> None:
+    def __init__(
+        self, world: World, *, provider: str, id_prefix: str, shows_expired: bool = False, kind: str = ""
+    ) -> None:
         self._world = world
-        self._provider = provider
+        self.provider = provider
         self._id_prefix = id_prefix
         self._shows_expired = shows_expired
-        self.kind = f"{provider}-file"
+        self.kind = kind or f"{provider}-file"
 
     def add(
         self,
@@ -68,12 +72,13 @@ class FileStore:
         tag: str = "",
         bought: bool = True,
         mime_type: str = "",
+        generated: bool = False,
     ) -> KeptFile:
         """Makes a file of the bytes at `source`, which must be whole, and moves them to their place.
 
         `life_s` is how long it lives, in seconds, None for ever. `bought`: a client stored it, so it goes on the
         account with its filename as identity; by-products, such as a batch's output, do not. `mime_type`: instead of
-        the one that came with the part.
+        the one that came with the part. `generated`: the provider made it, and gives it out.
         """
         now = self._world.clock.now()
         file = KeptFile(
@@ -86,13 +91,21 @@ class FileStore:
             tag=tag,
             lines=part.lines,
             sha256=part.sha256,
+            generated=generated,
         )
         os.replace(source, self._world.path(file.id))
         tables.add(self.kind, file.id, json.encode(file), tag=tag, until=self._until(file))
         if bought:
-            purchase = Purchase(self._provider, "file", file.id, file.filename, 1, now, file.sha256)
+            purchase = Purchase(self.provider, "file", file.id, file.filename, 1, now, file.sha256)
             record_purchase(tables, purchase)
         return file
+
+    def generate(
+        self, tables: Tables, part: ReceivedPart, source: Path, *, name: str, mime_type: str, tag: str = ""
+    ) -> KeptFile:
+        """Makes a file that nobody uploaded, as hosted tools do. `name` is what it is called."""
+        named = replace(part, filename=name)
+        return self.add(tables, named, source, life_s=None, tag=tag, bought=False, mime_type=mime_type, generated=True)
 
     def find(self, tables: Tables, id_: str) -> KeptFile | None:
         """The file with this id, if it can be read about now."""

@@ -18,7 +18,9 @@ from perdure.adapters.simulator.batching import Arrangement, Plan
 from perdure.adapters.simulator.clock import Clock
 from perdure.adapters.simulator.control import CLOCK_NUMBER, Control
 from perdure.adapters.simulator.faults import Faults
+from perdure.adapters.simulator.filestore import FileStore
 from perdure.adapters.simulator.gate import Gate
+from perdure.adapters.simulator.generated import Generated
 from perdure.adapters.simulator.google import simulated_google
 from perdure.adapters.simulator.holds import Holds
 from perdure.adapters.simulator.openai import Batches, Files, Live, OpenAIApp, Uploads
@@ -116,7 +118,7 @@ class Simulator:
             ),
             simulated_xai(world, pace_s=batch_s, arrange=self._arrange),
         ]
-        self._sweep(providers)
+        self._sweep(providers, files.containers)
         provided = [template for provider in providers for template in provider.templates()]
         self.faults = Faults(self.clock, provided)
         control = Control(
@@ -127,13 +129,12 @@ class Simulator:
             batches=[provider.batches for provider in providers if provider.batches is not None],
             files=[provider.files for provider in providers],
         )
-        self._routes = [
-            *provided,
-            *((method, route.path) for route in control.routes() for method in route.methods or ()),
-        ]
+        generated = Generated(world, [provider.files for provider in providers], files.containers)
+        controls = [*control.routes(), *generated.routes()]
+        self._routes = [*provided, *((method, route.path) for route in controls for method in route.methods or ())]
         mounts = [Mount(provider.prefix, app=provider.app) for provider in providers]
         self.app = Gate(
-            Starlette(routes=[*mounts, *control.routes()]),
+            Starlette(routes=[*mounts, *controls]),
             clock=self.clock,
             faults=self.faults,
             holds=self.holds,
@@ -167,10 +168,10 @@ class Simulator:
         """Serves `app` until cancelled. `task_status` is given where (`.url`), once it can be reached."""
         await serve(self.app, host=host, port=port, task_status=task_status)
 
-    def _sweep(self, providers: Sequence[SimulatedProvider]) -> None:
+    def _sweep(self, providers: Sequence[SimulatedProvider], containers: FileStore) -> None:
         """Removes the bytes that a process which was killed left without a row."""
         with self._storage.transaction() as tables:
-            keep = tables.ids("part", self.clock.now())
+            keep = tables.ids("part", self.clock.now()) | containers.kept(tables)
             for provider in providers:
                 keep |= provider.files.kept(tables)
                 if provider.batches is not None:

@@ -7,14 +7,16 @@ list, xAI's documentation names `limit` and `pagination_token`; how it is sorted
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Final
 
 from perdure.actors.fetch import Fetch
 from perdure.actors.remote_files import RemoteFile, Upload
+from perdure.actors.sources.content import Opened
 from perdure.adapters.openai_compatible.files import (
     SETTLE_S,
     delete_file,
+    file_content,
     file_info,
     list_files,
     post_file,
@@ -80,6 +82,10 @@ class XaiRemoteFiles:
     def listing(self, fetch: Fetch) -> AsyncIterator[RemoteFile]:
         """See `list_files`."""
         return list_files(fetch, limit=FILES_A_PAGE, following=behind)
+
+    def content(self, fetch: Fetch, reference: str) -> AbstractAsyncContextManager[Opened]:
+        """See `file_content`."""
+        return file_content(fetch, reference)
 
 
 def behind(page: Page[FileObject]) -> Mapping[str, str] | None:

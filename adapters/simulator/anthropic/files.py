@@ -144,6 +144,8 @@ class Files:
         file = await self._read(request)
         if self.store.is_expired(file):
             raise file_expired(file.id)
+        if file.generated:
+            return self.store.download(file, content_type=file.mime_type)
         raise ApiError(400, "Files that were uploaded cannot be downloaded.", error_code="file_not_downloadable")
 
     async def _read(self, request: Request) -> KeptFile:
@@ -157,7 +159,15 @@ class Files:
 def shown(file: KeptFile) -> FileObject:
     """A file as clients see it."""
     expires_at = None if file.expires_at is None else shown_time(file.expires_at)
-    return FileObject(file.id, file.filename, file.mime_type, file.size_bytes, shown_time(file.created_at), expires_at)
+    return FileObject(
+        file.id,
+        file.filename,
+        file.mime_type,
+        file.size_bytes,
+        shown_time(file.created_at),
+        expires_at,
+        downloadable=file.generated,
+    )
 
 
 def _named(part: ReceivedPart) -> ReceivedPart:

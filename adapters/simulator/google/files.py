@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from perdure.adapters.simulator.filestore import KeptFile
 from perdure.adapters.simulator.google.app import check_version
 from perdure.adapters.simulator.google.errors import invalid, no_such_file
 from perdure.adapters.simulator.google.filestore import GoogleFiles
@@ -73,14 +72,10 @@ class FileRoutes:
         if request.query_params.get("alt") != "media":
             raise invalid("The bytes of a file are asked for with 'alt=media'.", "alt")
 
-        def read(tables: Tables) -> tuple[KeptFile, bool]:
-            file = self._files.find(tables, id_)
-            if file is None:
-                raise no_such_file(id_)
-            return file, self._files.is_generated(tables, file)
-
-        file, is_generated = await self._world.storage.run(read)
-        if not is_generated:
+        file = await self._world.storage.run(lambda tables: self._files.find(tables, id_))
+        if file is None:
+            raise no_such_file(id_)
+        if not file.generated:
             raise invalid(f"The File {id_} was uploaded and cannot be downloaded.", "name")
         return self._files.download(file, content_type=file.mime_type)
 

@@ -34,7 +34,6 @@ State = Literal["PROCESSING", "ACTIVE", "FAILED"]
 _NAME: Final = re.compile(r"files/[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _SESSIONS: Final = "google-session"
 _FAILURES: Final = "google-failure"
-_GENERATED: Final = "google-generated"
 _PROCESSED_TYPES: Final = ("video/", "audio/")
 
 
@@ -107,17 +106,18 @@ class GoogleFiles(FileStore):
             tables.add(_FAILURES, f"failure-{file.id}", json.encode(failure))
         return file
 
-    def generate(self, tables: Tables, part: ReceivedPart, source: Path, *, name: str, mime_type: str) -> KeptFile:
-        """Makes a file that nobody uploaded, under a name that is free; it can be downloaded."""
+    def generate(
+        self, tables: Tables, part: ReceivedPart, source: Path, *, name: str, mime_type: str, tag: str = ""
+    ) -> KeptFile:
+        """Makes a file that nobody uploaded; it can be downloaded. `name` is what it is called, and its name in routes
+        (free, `files/…`) where it is one."""
         named = replace(part, filename=name)
-        tag = name.removeprefix(NAME_PREFIX)
-        file = self.add(tables, named, source, life_s=LIFE_S, tag=tag, bought=False, mime_type=mime_type)
-        tables.add(_GENERATED, f"generated-{file.id}", b"{}")
-        return file
-
-    def is_generated(self, tables: Tables, file: KeptFile) -> bool:
-        """Whether Google made it."""
-        return tables.get(_GENERATED, f"generated-{file.id}", self._google.clock.now()) is not None
+        id_ = tag or (name if name.startswith(NAME_PREFIX) else self.choose_name(tables, None)).removeprefix(
+            NAME_PREFIX
+        )
+        return self.add(
+            tables, named, source, life_s=LIFE_S, tag=id_, bought=False, mime_type=mime_type, generated=True
+        )
 
     def find_active(self, tables: Tables, uri: str) -> KeptFile:
         """The file that a URI or a name names. Raises `ApiError`: 403 without one, 400 while it cannot be used."""
@@ -157,7 +157,7 @@ class GoogleFiles(FileStore):
             "state": state,
             "source": "UPLOADED",
         }
-        if self.is_generated(tables, file):
+        if file.generated:
             shown |= {"source": "GENERATED", "downloadUri": f"{base_url}/{name}:download?alt=media"}
         if file.filename != name:
             shown["displayName"] = file.filename

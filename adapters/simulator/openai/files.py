@@ -34,11 +34,14 @@ _PURPOSES: Final = frozenset(get_args(FilePurpose))
 
 
 class Files:
-    """The file routes. `store` is what uploads and batches need of files; a file's tag there is its purpose."""
+    """The file routes. `store` is what uploads and batches need of files; a file's tag there is its purpose.
+
+    `containers` are the files that code wrote in the containers where it ran; a file's tag there is its container."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.store = FileStore(world, provider="openai", id_prefix="file-")
+        self.containers = FileStore(world, provider="openai", id_prefix="cfile_", kind="openai-container-file")
 
     def routes(self) -> list[Route]:
         """The routes, below `/openai/v1`."""
@@ -48,6 +51,7 @@ class Files:
             Route("/files/{id}", self._get, methods=["GET"]),
             Route("/files/{id}", self._delete, methods=["DELETE"]),
             Route("/files/{id}/content", self._content, methods=["GET"]),
+            Route("/containers/{container}/files/{id}/content", self._container_content, methods=["GET"]),
         ]
 
     async def _create(self, request: Request) -> Response:
@@ -91,6 +95,13 @@ class Files:
 
     async def _content(self, request: Request) -> Response:
         return self.store.download(await self._read(request.path_params["id"]))
+
+    async def _container_content(self, request: Request) -> Response:
+        id_: str = request.path_params["id"]
+        file = await self.containers.read(id_)
+        if file is None or file.tag != request.path_params["container"]:
+            raise no_such("file", id_)
+        return self.containers.download(file, content_type=file.mime_type)
 
 
 def shown(file: KeptFile) -> FileObject:

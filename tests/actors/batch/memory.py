@@ -11,7 +11,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +30,7 @@ from perdure.actors.batch.ports import (
 from perdure.actors.fetch import Fetch, FetchError, HttpAnswer, HttpRequest, HttpStream
 from perdure.actors.lane import Lane
 from perdure.actors.remote_files import RemoteFile, Upload
+from perdure.actors.sources.content import Opened
 from perdure.events.requests import Answer, LineError, Prompt, RawRequest, Usage
 from perdure.store.crash_points import crash_point
 from tests.actors.living import virtual_us
@@ -440,6 +441,10 @@ class MemoryFiles:
         """See `RemoteFiles`: nobody lists them."""
         raise AssertionError("nobody lists the input files")
         yield
+
+    def content(self, fetch: Fetch, reference: str) -> AbstractAsyncContextManager[Opened]:
+        """See `RemoteFiles`: nobody reads them."""
+        raise AssertionError(reference)
 
 
 async def _lines(stream: HttpStream) -> AsyncIterator[Sequence[bytes]]:

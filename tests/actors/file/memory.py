@@ -14,9 +14,10 @@ from typing import Final, Literal
 import trio
 from msgspec.structs import replace
 
-from perdure.actors.fetch import Fetch, FetchError, HttpAnswer, HttpRequest, HttpStream, Unknown
+from perdure.actors.fetch import Fetch, FetchError, HttpAnswer, HttpRequest, HttpStream, Refused, Unknown
 from perdure.actors.lane import Lane
 from perdure.actors.remote_files import Readiness, RemoteFile, Upload
+from perdure.actors.sources.content import Opened
 from perdure.store.crash_points import crash_point
 from tests.actors.living import EPOCH_US, virtual_us
 
@@ -280,6 +281,10 @@ class MemoryFiles:
         await fetch.ask("listing")
         for file in list(fetch.world.files.values()):
             yield file
+
+    def content(self, fetch: Fetch, reference: str) -> AbstractAsyncContextManager[Opened]:
+        """See `RemoteFiles`; what is in memory is not given out."""
+        raise Refused("files in memory are not given out", kind="unsupported", status=501)
 
 
 async def _chunks(content: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
