@@ -17,7 +17,7 @@ from perdure.actors.lane import LOCAL, Lane
 from perdure.events.codec import Codec
 from perdure.events.command import Command
 from perdure.events.event import Event
-from perdure.store.records import Claim, ItemRow
+from perdure.store.records import Claim, CostRow, ItemRow
 
 
 class Effect(Struct, frozen=True, kw_only=True):
@@ -61,13 +61,15 @@ class Row(Struct, frozen=True, kw_only=True):
 class Index(Struct, frozen=True):
     """What an event adds to the read models: numbered items, keys that name single ones, digests of blobs it needs.
 
-    `released` are digests of blobs that earlier events needed and that the actor will not read again.
+    `released` are digests of blobs that earlier events needed and that the actor will not read again. `cost` is what
+    the event says that something cost.
     """
 
     items: Sequence[ItemRow] = ()
     references: Sequence[str] = ()
     claims: Sequence[Claim] = ()
     released: Sequence[str] = ()
+    cost: CostRow | None = None
 
 
 NO_INDEX = Index()

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import trio
 from msgspec import Struct
 
+from perdure.actors.audit import Audit
 from perdure.actors.backing import Acting, Watching
 from perdure.actors.batch.batches import BatchDefaults, Batches
 from perdure.actors.batch.lines import LineHandle, LineView, split_line_id
@@ -66,6 +67,7 @@ class Reader:
 
     def __init__(self, backing: Watching) -> None:
         self.log = EventLog(backing.log, backing.folds)
+        self.audit = Audit(backing.log)
         self._backing = backing
 
     async def get(self, id: str) -> View[Any]:
@@ -151,6 +153,7 @@ class Service:
     def __init__(self, common: Common, who: Who | None = None) -> None:
         acting = common.acting
         self.log = EventLog(acting.log, acting.folds)
+        self.audit = Audit(acting.log)
         self.runtime = acting.runtime
         self._common = common
         self._acting = acting

@@ -20,6 +20,7 @@ from perdure.actors.backing import Acting, Watching
 from perdure.actors.batch.batches import BatchDefaults
 from perdure.actors.batch.effects import Batches
 from perdure.actors.batch.ports import BatchProvider
+from perdure.actors.costs.pricing import Pricing
 from perdure.actors.fetch import CredentialMissing
 from perdure.actors.file.effects import Files
 from perdure.actors.file.files import Sources
@@ -46,6 +47,7 @@ from perdure.adapters.network import (
     QueueSettings,
 )
 from perdure.adapters.network.config import default_queue
+from perdure.adapters.prices import Books, ConfiguredPrices, LibraryPrices, TablePrices
 from perdure.adapters.urls import PublicUrls, parse_networks
 from perdure.events.errors import InvalidRequest, PerdureError, UnknownProvider
 from perdure.events.ids import IdSource, new_id, now_us
@@ -180,16 +182,24 @@ class Resolver:
         return next(filter(self._environ.get, account.key_variables), account.key_variables[0])
 
 
-def kinds_over(log_id: str, network: Engine, blobs: BlobStore, prompts: Prompts) -> list[Kind[Any, Any]]:
+def kinds_over(
+    log_id: str, network: Engine, blobs: BlobStore, prompts: Prompts, pricing: Pricing
+) -> list[Kind[Any, Any]]:
     """All kinds of actor, wired to a log's blobs and to the network."""
     files, live = remote_files(), live_providers()
     return [
         Batches(log_id=log_id, providers=providers(), files=files, live=live, network=network, blobs=blobs),
         Files(log_id=log_id, providers=files, network=network, blobs=blobs),
         ProviderFiles(log_id=log_id, providers=files, network=network, blobs=blobs),
-        Requests(log_id=log_id, providers=live, network=network, blobs=blobs, prompts=prompts),
+        Requests(log_id=log_id, providers=live, network=network, blobs=blobs, prompts=prompts, pricing=pricing),
         Orphans(providers=files, network=network),
     ]
+
+
+def pricing_of(config: Config, disk: Disk | None = None) -> Pricing:
+    """What prices answers: the configured rates, else the price library, else our own table."""
+    library = LibraryPrices(disk or ThreadDisk(1))
+    return Pricing(Books([ConfiguredPrices(config.prices), library, TablePrices()]))
 
 
 def folds() -> list[KindFold]:
@@ -266,7 +276,7 @@ async def _opened(
             stop_s=config.limits.stop_s,
         )
         prompts = Prompts(config.file_strategy)
-        kinds = kinds_over(log.log_id, engine, blobs, prompts)
+        kinds = kinds_over(log.log_id, engine, blobs, prompts, pricing_of(config, disk))
         runtime = Runtime(log, kinds, room=_room(settings), clock=clock, limits=limits)
         await nursery.start(runtime.run)
         nursery.start_soon(_sweep_daily, blobs, log)

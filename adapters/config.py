@@ -22,6 +22,7 @@ from perdure.actors.resolving.strategy import DefaultFileStrategy
 from perdure.adapters.network.config import QueueSettings
 from perdure.adapters.urls.addresses import parse_networks
 from perdure.events.errors import InvalidRequest
+from perdure.events.pricing import Rates
 
 FILE_NAME: Final = "perdure.toml"
 USER_FILE_NAME: Final = "config.toml"
@@ -76,7 +77,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `synchronous`: with `FULL` every acknowledged commit survives a power cut; with `NORMAL` it survives a kill, and a
     power cut may lose the last ones. `fetch_urls`: URLs in sources and prompts may be fetched from here, from public
     addresses only. `fetch_networks`: networks such as `10.0.0.0/8` that they may be fetched from as well.
-    `file_strategy`: how providers get to see the files in prompts.
+    `file_strategy`: how providers get to see the files in prompts. `prices`: what models cost, by `provider/model` or by
+    the model's name alone; they win over the prices that are known here.
     """
 
     providers: Mapping[str, ProviderConfig] = {}
@@ -87,6 +89,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fetch_urls: bool = False
     fetch_networks: Sequence[str] = ()
     file_strategy: DefaultFileStrategy = DefaultFileStrategy()
+    prices: Mapping[str, Rates] = {}
 
     @staticmethod
     def load(*, directory: Path | None = None, environ: Mapping[str, str] | None = None, **options: Any) -> Config:

@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 from msgspec import Struct
 
 from perdure.events.command import Command
+from perdure.events.cost import Cost
 from perdure.events.event import Event
 from perdure.events.file_warnings import FILE_WARNINGS, FileWarning
 from perdure.events.purchase import OnUncertain
@@ -145,7 +146,7 @@ class ResubmitRequest(Command, frozen=True):
 
 
 class NoteAnswered(Command, frozen=True):
-    """Report: the provider answered; fields as in `RequestAnswered`."""
+    """Report: the provider answered; fields as in `RequestAnswered`, and what it cost."""
 
     bought: ClassVar[bool] = True
 
@@ -154,6 +155,7 @@ class NoteAnswered(Command, frozen=True):
     code: str = ""
     message: str = ""
     status: int = 0
+    cost: Cost | None = None
 
 
 class FailRequest(Command, frozen=True):

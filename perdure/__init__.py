@@ -34,6 +34,10 @@ from perdure.events.batch import PartSettled as PartSettled
 from perdure.events.batch import PollRecovered as PollRecovered
 from perdure.events.batch import PollTroubled as PollTroubled
 from perdure.events.batch import ResultsTaken as ResultsTaken
+from perdure.events.cost import Cost as Cost
+from perdure.events.cost import CostRecorded as CostRecorded
+from perdure.events.cost import Tariff as Tariff
+from perdure.events.cost import Units as Units
 from perdure.events.errors import AuthenticationFailed as AuthenticationFailed
 from perdure.events.errors import BlobLost as BlobLost
 from perdure.events.errors import Closed as Closed
@@ -106,6 +110,8 @@ from perdure.events.messages import Video as Video
 from perdure.events.orphan import OrphanDeleted as OrphanDeleted
 from perdure.events.orphan import OrphanFound as OrphanFound
 from perdure.events.orphan import OrphanLeft as OrphanLeft
+from perdure.events.pricing import Rates as Rates
+from perdure.events.pricing import TierRates as TierRates
 from perdure.events.provider_file import FileProcessed as FileProcessed
 from perdure.events.provider_file import FileUploaded as FileUploaded
 from perdure.events.provider_file import OwnerTold as OwnerTold
@@ -141,6 +147,9 @@ from perdure.events.supervision import Parked as Parked
 from perdure.events.supervision import Revived as Revived
 
 if TYPE_CHECKING:
+    from perdure.actors.audit import Audit as Audit
+    from perdure.actors.audit import Costs as Costs
+    from perdure.actors.audit import Spent as Spent
     from perdure.actors.batch.opening import Polling as Polling
     from perdure.actors.batch.strategy import BatchStrategy as BatchStrategy
     from perdure.actors.batch.strategy import MarkedRequestors as MarkedRequestors
@@ -172,10 +181,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LATER = {
+    "Audit": ("perdure.actors.audit", "Audit"),
     "BatchHandle": ("perdure.actors.batch.views", "BatchHandle"),
     "BatchStrategy": ("perdure.actors.batch.strategy", "BatchStrategy"),
     "BatchView": ("perdure.actors.batch.views", "BatchView"),
     "Config": ("perdure.adapters.config", "Config"),
+    "Costs": ("perdure.actors.audit", "Costs"),
     "CursorStore": ("perdure.store.cursor_store", "CursorStore"),
     "Env": ("perdure.adapters.config", "Env"),
     "EventLog": ("perdure.actors.event_log", "EventLog"),
@@ -191,6 +202,7 @@ _LATER = {
     "Requestors": ("perdure.actors.batch.strategy", "Requestors"),
     "Secret": ("perdure.adapters.config", "Secret"),
     "Service": ("perdure.actors.service", "Service"),
+    "Spent": ("perdure.actors.audit", "Spent"),
     "Submission": ("perdure.actors.batch.strategy", "Submission"),
     "Subscription": ("perdure.actors.subscription", "Subscription"),
     "Summary": ("perdure.actors.views", "Summary"),

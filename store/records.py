@@ -42,7 +42,7 @@ class ActorRow(Struct, frozen=True, kw_only=True):
 
 class ItemRow(Struct, frozen=True, gc=False):
     """One numbered part of an actor's work and where its bytes lie; a later row of the same number replaces all fields
-    but `name`, which an empty string leaves as it was."""
+    but `name`, which an empty string leaves as it was, and `tags` (a JSON object, "" for none), which stay."""
 
     number: int
     name: str
@@ -50,6 +50,26 @@ class ItemRow(Struct, frozen=True, gc=False):
     blob: str
     offset: int
     length: int
+    tags: str = ""
+
+
+class CostRow(Struct, frozen=True, gc=False, kw_only=True):
+    """What an event says that something cost: `amount` in ticks of 1e-10 US dollars for so many `requests`.
+
+    `source` is `unknown` where no price was known. `lines` are the numbers of the items that it is made up of, with
+    what each cost; empty where nobody asks for one by itself. Tokens are None where none were reported.
+    """
+
+    provider: str
+    model: str
+    credential: str
+    tier: str
+    source: str
+    amount: int
+    requests: int
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    lines: Sequence[tuple[int, int]] = ()
 
 
 class Claim(Struct, frozen=True, gc=False):
@@ -74,7 +94,8 @@ class Append(Struct, kw_only=True):
     `key` is claimed for (tenant, key) with the actor's first event; `release_key` gives it back. `claims` are keys of
     single items, claimed for the same namespace. `references` are the digests of the blobs that the events name,
     `released` of those that the actor names no more: unless another one does, a sweep may remove them. No digest stands
-    in both. `snapshot` replaces the actor's snapshot, as of the last of `events`.
+    in both. `costs` are what some of `events` say that something cost, each with its event's place among them.
+    `snapshot` replaces the actor's snapshot, as of the last of `events`.
     """
 
     actor: str
@@ -90,6 +111,7 @@ class Append(Struct, kw_only=True):
     claims: Sequence[Claim] = ()
     references: Sequence[str] = ()
     released: Sequence[str] = ()
+    costs: Sequence[tuple[int, CostRow]] = ()
     snapshot: bytes | None = None
 
 

@@ -13,7 +13,7 @@ from perdure.events.codec import Codec
 from perdure.events.errors import NotFound
 from perdure.events.event import Event
 from perdure.store.log import LogReader
-from perdure.store.records import Claim, ItemRow, Standing
+from perdure.store.records import Claim, CostRow, ItemRow, Standing
 
 S = TypeVar("S")
 
@@ -42,6 +42,11 @@ class Indexed(Protocol):
     @property
     def claims(self) -> Sequence[Claim]:
         """Keys of single items."""
+        ...
+
+    @property
+    def cost(self) -> CostRow | None:
+        """What the event says that something cost."""
         ...
 
 

@@ -49,6 +49,10 @@ class Pricing:
         self._lists: dict[tuple[str, str, str, int], PriceList | None] = {}
         self._told: set[tuple[str, str]] = set()
 
+    async def prepare(self, provider: str, model: str, *, batch: bool, at: int) -> None:
+        """Looks up what will be asked for, so that an answer in hand does not wait for it. Call it before buying."""
+        await self._find(provider, model, billed_tier(None, batch=batch), at)
+
     async def of(
         self,
         said: Answer | LineError,
@@ -68,9 +72,14 @@ class Pricing:
             return None
         answered = said.model if isinstance(said, Answer) else None
         return await self.of_usage(
-            usage, provider=provider, model=model or answered or "", answered=answered, credential=credential,
-            batch=batch, at=at,
-        )  # fmt: skip
+            usage,
+            provider=provider,
+            model=model or answered or "",
+            answered=answered,
+            credential=credential,
+            batch=batch,
+            at=at,
+        )
 
     async def of_usage(
         self,

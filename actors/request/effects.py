@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import msgspec
 from msgspec import Struct, structs
 
+from perdure.actors.costs.pricing import Pricing
 from perdure.actors.encoding import encode_request, endpoint_of
 from perdure.actors.fetch import Fetch, Network, Refused
 from perdure.actors.kind import Again, Effect, Index, Port, Row
@@ -111,8 +112,10 @@ class Requests:
         network: Network,
         blobs: Blobs,
         prompts: Prompts | None = None,
+        pricing: Pricing | None = None,
     ) -> None:
         self._log_id = log_id
+        self._pricing = pricing or Pricing()
         self._prompts = prompts or Prompts()
         self._providers = providers
         self._network = network
@@ -177,15 +180,17 @@ class Requests:
             content = await self._keep(given)
             if content.blob:
                 pinned.append(content.blob)
+            cost = await self._pricing.of(said, **priced, batch=False, at=port.now())
             if isinstance(said, LineError):
-                report = NoteAnswered(effect.attempt, content, said.code, said.message, said.status or 0)
+                report = NoteAnswered(effect.attempt, content, said.code, said.message, said.status or 0, cost)
             else:
-                report = NoteAnswered(effect.attempt, content)
+                report = NoteAnswered(effect.attempt, content, cost=cost)
             return _Given(report)
 
         priced = {"provider": request.provider, "model": request.model, "credential": request.credential}
         try:
             if not effect.intended:
+                await self._pricing.prepare(request.provider, request.model, batch=False, at=port.now())
             return await perform_purchase(
                 effect,
                 port,

@@ -12,11 +12,13 @@ from typing import Final
 
 from msgspec import Struct, field
 
+from perdure.actors.costs.rows import cost_index
 from perdure.actors.kind import NO_INDEX, Effect, Index, Row
 from perdure.actors.lane import LOCAL, Lane
 from perdure.actors.purchase import SECOND_US, Purchase, PurchaseEffect, jitter
 from perdure.events.codec import Codec
 from perdure.events.command import Command, Orphan
+from perdure.events.cost import CostRecorded, recorded_cost
 from perdure.events.errors import Rejected
 from perdure.events.event import Event
 from perdure.events.file_warnings import FILE_WARNINGS, FileWarning
@@ -67,7 +69,7 @@ REQUEST_PURCHASES: Final[tuple[type[Event], ...]] = (
 )
 """What may happen to it as a purchase: never surely absent, never found twice, for there is no list to look at."""
 
-CODEC: Final[Codec[Event]] = Codec(KIND, (*REQUEST_EVENTS, *REQUEST_PURCHASES, *SUPERVISION_EVENTS))
+CODEC: Final[Codec[Event]] = Codec(KIND, (*REQUEST_EVENTS, *REQUEST_PURCHASES, CostRecorded, *SUPERVISION_EVENTS))
 
 RESUBMIT_WAITS_US: Final = (1 * SECOND_US, 8 * SECOND_US, 60 * SECOND_US)
 """How long a request whose outcome is unknown waits before it is asked again, each time; then it rests uncertain. Each
@@ -200,15 +202,14 @@ def _answered(state: RequestState, report: Command) -> Sequence[Event]:
         raise Rejected(f"{state.actor} made no attempt {report.attempt}", field="attempt", value=report.attempt)
     if report.attempt == state.answered:
         return ()
-    return (
-        RequestAnswered(
-            attempt=report.attempt,
-            body=report.body,
-            code=report.code,
-            message=plain(report.message) if report.message else Sealed(),
-            status=report.status,
-        ),
+    answered = RequestAnswered(
+        attempt=report.attempt,
+        body=report.body,
+        code=report.code,
+        message=plain(report.message) if report.message else Sealed(),
+        status=report.status,
     )
+    return (answered,) if report.cost is None else (recorded_cost(report.cost), answered)
 
 
 def _resubmit(state: RequestState) -> Sequence[Event]:
@@ -264,6 +265,8 @@ def evolve(state: RequestState, event: Event) -> RequestState:
             state.holds = False
         case _ if isinstance(event, FILE_WARNINGS):
             state.warnings.append(event)
+        case CostRecorded():
+            pass  # it is added up by the read models
         case RequestCancelled() if state.status == "open":
             state.status = "cancelled"
         case RequestExpired() if state.status == "open":
@@ -365,7 +368,9 @@ def _status(state: RequestState) -> str:
 
 
 def index(event: Event) -> Index:
-    """Its bodies, where they are blobs, are kept as long as the log, its files until it has ended."""
+    """Its bodies, where they are blobs, are kept as long as the log, its files until it has ended; what it cost."""
+    if isinstance(event, CostRecorded):
+        return cost_index(event)
     if isinstance(event, RequestFilesReleased):
         return Index(released=event.blobs)
     if not isinstance(event, (RequestOpened, RequestAnswered)):

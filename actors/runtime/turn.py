@@ -19,7 +19,7 @@ from perdure.events.command import Orphan
 from perdure.events.errors import PerdureError, Rejected, Superseded
 from perdure.events.event import EncodedEvent, Event, Origin
 from perdure.events.supervision import EffectRecovered
-from perdure.store.records import Append, Claim, ItemRow
+from perdure.store.records import Append, Claim, CostRow, ItemRow
 
 logger = logging.getLogger("perdure")
 
@@ -60,6 +60,7 @@ def judge(
     claims: list[Claim] = []
     claimants: dict[str, Entry] = {}
     references: dict[str, bool] = {}
+    costs: list[tuple[int, CostRow]] = []
     answers: list[tuple[Entry, outcome.Outcome[Told]]] = []
     told: list[tuple[Entry, int, bool]] = []
     ended: list[Entry] = []
@@ -76,6 +77,8 @@ def judge(
             if index.references or index.released:
                 references.update(dict.fromkeys(index.references, True))
                 references.update(dict.fromkeys(index.released, False))
+            if index.cost is not None:
+                costs.append((len(encoded) - 1, index.cost))
             if index.claims:
                 claims.extend(index.claims)
                 claimants.update((claim.key, entry) for claim in index.claims)
@@ -127,6 +130,7 @@ def judge(
             claims=claims,
             references=[digest for digest, named in references.items() if named],
             released=[digest for digest, named in references.items() if not named],
+            costs=costs,
         )
         if append.key is not None and creator is not None:
             claimants[append.key] = creator

@@ -15,7 +15,7 @@ import msgspec
 
 from perdure.events.errors import VersionConflict
 from perdure.events.event import EncodedEvent, Origin
-from perdure.store.records import Append, Appended, Holder, ItemRow, KeyTaken, Standing
+from perdure.store.records import Append, Appended, CostRow, Holder, ItemRow, KeyTaken, Standing
 from perdure.store.sqlite.chain import GENESIS, ChainRecord, link
 from perdure.store.sqlite.rows import (
     DUE,
@@ -60,9 +60,11 @@ _RESTATE_ROW: Final = (
     "progress = ?, version = ?, updated_at = ?, key = ? WHERE id = ?"
 )
 _UPSERT_ITEM: Final = (
-    "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (stream, number) DO UPDATE SET "
+    'INSERT INTO items (stream, number, name, status, blob, "offset", length, tags) VALUES (?, ?, ?, ?, ?, ?, ?, ?) '
+    "ON CONFLICT (stream, number) DO UPDATE SET "
     'status = excluded.status, blob = excluded.blob, "offset" = excluded."offset", length = excluded.length'
 )
+_INSERT_COST: Final = f"INSERT INTO costs VALUES ({', '.join('?' * 13)})"
 _UPSERT_NAMED_ITEM: Final = _UPSERT_ITEM + ", name = excluded.name"
 
 
@@ -123,6 +125,8 @@ class Ledger:
         self._touched: dict[Head, Standing] = {}
         self._items: dict[tuple[int, int], ItemRow] = {}
         self._snapshots: list[tuple[int, int, int, bytes]] = []
+        self._costs: list[tuple[_Column, ...]] = []
+        self._line_costs: list[tuple[int, int, int]] = []
         self._absent: set[str] = set()
 
     # ------------------------------------------------------------ what is remembered
@@ -195,8 +199,11 @@ class Ledger:
         if append.release_key and head.key is not None:
             self._connection.execute("DELETE FROM keys WHERE tenant = ? AND key = ?", (head.tenant, head.key))
             head.key, head.key_moved = None, True
+        first = self._next_position
         self.add_events(head, append.events, append.origin)
         self._touched[head] = append.standing
+        for place, cost in append.costs:
+            self._add_cost(head.stream, first + place, append.events[place].at, cost)
         if append.items:
             self._add_items(head.stream, append.items)
         if append.snapshot is not None:
@@ -270,11 +277,14 @@ class Ledger:
         self._write_rows(_INSERT_EVENTS, self._events)
         if self._items:
             rows = [
-                (stream, number, item.name, item.status, item.blob, item.offset, item.length)
+                (stream, number, item.name, item.status, item.blob, item.offset, item.length, item.tags)
                 for (stream, number), item in self._items.items()
             ]
             executemany(_UPSERT_ITEM, [row for row in rows if not row[2]])
             executemany(_UPSERT_NAMED_ITEM, [row for row in rows if row[2]])
+        if self._costs:
+            executemany(_INSERT_COST, self._costs)
+            executemany("INSERT INTO line_costs VALUES (?, ?, ?)", self._line_costs)
         if self._snapshots:
             executemany("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)", self._snapshots)
         if self._records:
@@ -366,9 +376,31 @@ class Ledger:
             place = (stream, item.number)
             if not item.name:
                 earlier = gathered.get(place)
-                if earlier is not None and earlier.name:
-                    item = ItemRow(item.number, earlier.name, item.status, item.blob, item.offset, item.length)
+                if earlier is not None and (earlier.name or earlier.tags):
+                    item = ItemRow(
+                        item.number, earlier.name, item.status, item.blob, item.offset, item.length, earlier.tags
+                    )
             gathered[place] = item
+
+    def _add_cost(self, stream: int, position: int, at: int, cost: CostRow) -> None:
+        self._costs.append(
+            (
+                position,
+                stream,
+                at,
+                cost.provider,
+                cost.model,
+                cost.credential,
+                cost.tier,
+                cost.source,
+                cost.amount,
+                cost.requests,
+                cost.input_tokens,
+                cost.output_tokens,
+                len(cost.lines),
+            )
+        )
+        self._line_costs.extend((position, number, amount) for number, amount in cost.lines)
 
     def _learn(self, kind: str, name: str, schema: int) -> int:
         """Records an event type, or a newer version of one, before the first event of it is written."""

@@ -19,13 +19,52 @@ from urllib.parse import quote
 APPLICATION_ID: Final = 0x70726472
 """`prdr`, at byte 68 of the file header: what tells a log from any other SQLite database."""
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """At byte 60 of the file header (`PRAGMA user_version`). 2: a key may belong to one item of an actor. 3: an event that
-leaves the standing alone does not write its actor's row, whose version may therefore be behind the actor's."""
+leaves the standing alone does not write its actor's row, whose version may therefore be behind the actor's. 4: items
+may have tags, and what events say that something cost has rows of its own."""
+
+COSTS: Final = (
+    # One row for each event that says what something cost, in ticks of 1e-10 US dollars; `lines` counts the rows of
+    # `line_costs` that it is made up of.
+    """CREATE TABLE costs (
+        position INTEGER PRIMARY KEY,
+        stream INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        provider TEXT NOT NULL,
+        model TEXT NOT NULL,
+        credential TEXT NOT NULL,
+        tier TEXT NOT NULL,
+        source TEXT NOT NULL,
+        amount INTEGER NOT NULL,
+        requests INTEGER NOT NULL,
+        input_tokens INTEGER,
+        output_tokens INTEGER,
+        lines INTEGER NOT NULL
+    )""",
+    "CREATE INDEX costs_by_stream ON costs (stream)",
+    """CREATE TABLE line_costs (
+        position INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        amount INTEGER NOT NULL,
+        PRIMARY KEY (position, number)
+    ) WITHOUT ROWID""",
+)
+
+_TAGS_OF_OLD_LINES: Final = """
+    UPDATE items SET tags = tagged.tags
+    FROM (
+        SELECT e.stream, note.value ->> 'number' AS number, note.value -> 'tags' AS tags
+        FROM event_types t JOIN events e ON e.type = t.number, json_each(e.payload, '$.notes') note
+        WHERE t.kind = 'batch' AND t.name = 'LinesCollected' AND note.value -> 'tags' <> '{}'
+    ) tagged
+    WHERE items.stream = tagged.stream AND items.number = tagged.number
+"""
 
 MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
     2: ("ALTER TABLE keys ADD COLUMN number INTEGER", "ALTER TABLE keys ADD COLUMN digest TEXT NOT NULL DEFAULT ''"),
     3: (),
+    4: (*COSTS, "ALTER TABLE items ADD COLUMN tags TEXT NOT NULL DEFAULT ''", _TAGS_OF_OLD_LINES),
 }
 """What brings a file to a version from the one before it."""
 
@@ -101,6 +140,7 @@ DDL: Final = (
         blob TEXT NOT NULL,
         "offset" INTEGER NOT NULL,
         length INTEGER NOT NULL,
+        tags TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (stream, number)
     ) WITHOUT ROWID""",
     "CREATE INDEX items_by_name ON items (stream, name) WHERE name <> ''",
@@ -117,6 +157,7 @@ DDL: Final = (
         stream INTEGER NOT NULL,
         PRIMARY KEY (digest, stream)
     ) WITHOUT ROWID""",
+    *COSTS,
     *CACHES,
     "CREATE TABLE tracking (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE fence (only INTEGER PRIMARY KEY CHECK (only = 1), number INTEGER NOT NULL, at INTEGER NOT NULL)",
@@ -196,6 +237,12 @@ def migrate(connection: sqlite3.Connection) -> None:
 def has_snapshots(connection: sqlite3.Connection) -> bool:
     """Whether the log has the table of snapshots: one that no newer build has opened for writing has not."""
     found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'snapshots'").fetchone()
+    return found is not None
+
+
+def has_costs(connection: sqlite3.Connection) -> bool:
+    """Whether the log has rows of costs and tags of items: one that no newer build has opened for writing has not."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'costs'").fetchone()
     return found is not None
 
 

@@ -19,13 +19,13 @@ from msgspec import Struct
 
 from perdure.events.errors import Corrupt
 from perdure.store.disk import Disk, ThreadDisk
-from perdure.store.records import ActorRow, Claim, ItemRow, Standing
+from perdure.store.records import ActorRow, Claim, CostRow, ItemRow, Standing
 from perdure.store.replay import CountsAnomalies, Foldable, KeepsSnapshots, by_kind
 from perdure.store.sqlite.chain import GENESIS, link
 from perdure.store.sqlite.connections import Connections
 from perdure.store.sqlite.faults import is_damage
 from perdure.store.sqlite.rows import STREAM_COLUMNS, actor_row
-from perdure.store.sqlite.schema import has_snapshots
+from perdure.store.sqlite.schema import has_costs, has_snapshots
 
 FAULTS_KEPT: Final = 100
 """How many faults are described; all are counted."""
@@ -143,6 +143,7 @@ class _Verification:
         self._folds = folds
         self._kept_head = kept_head
         self._has_snapshots = has_snapshots(connection)
+        self._has_costs = has_costs(connection)
         self._head = "0:"
         self._commits = self._records = self._actors = self._items = self._outdated = self._anomalies = 0
         self._unfolded: dict[str, int] = {}
@@ -291,6 +292,7 @@ class _Verification:
         items: dict[int, ItemRow] = {}
         references: dict[str, bool] = {}
         claims: list[Claim] = []
+        costs: dict[int, CostRow] = {}
         folded = 0
         kept_at, kept = self._snapshot(stream, fold)
         for position, version, at, payload in self._events(stream):
@@ -309,6 +311,8 @@ class _Verification:
             references.update(dict.fromkeys(index.references, True))
             references.update(dict.fromkeys(index.released, False))
             claims.extend(index.claims)
+            if index.cost is not None:
+                costs[position] = index.cost
             folded = version
             if version == kept_at and isinstance(fold, KeepsSnapshots) and fold.snapshot(state) != kept:
                 self._fault("the snapshot says otherwise than the events up to it", position, row.actor, version)
@@ -326,6 +330,8 @@ class _Verification:
         self._compare_items(stream, row, items)
         self._compare_references(stream, row, references)
         self._compare_claims(stream, row, claims)
+        if self._has_costs:
+            self._compare_costs(stream, row, costs)
 
     def _snapshot(self, stream: int, fold: Foldable[Any]) -> tuple[int, bytes]:
         """The version and payload of a stream's snapshot, if it is of today's fold; else version 0."""
@@ -337,13 +343,18 @@ class _Verification:
         return (0, b"") if found is None else (int(found[0]), bytes(found[1]))
 
     def _compare_items(self, stream: int, row: ActorRow, items: Mapping[int, ItemRow]) -> None:
+        tags = "tags" if self._has_costs else "''"
         found = self._connection.execute(
-            'SELECT number, name, status, blob, "offset", length FROM items WHERE stream = ? ORDER BY number', (stream,)
+            f'SELECT number, name, status, blob, "offset", length, {tags} FROM items WHERE stream = ? ORDER BY number',
+            (stream,),
         )
         count = 0
         for fields in found:
             count += 1
-            if items.get(fields[0]) != ItemRow(*fields):
+            expected = items.get(fields[0])
+            if not self._has_costs and expected is not None:
+                expected = msgspec.structs.replace(expected, tags="")
+            if expected != ItemRow(*fields):
                 self._fault(f"item {fields[0]} says otherwise than the events", actor=row.actor)
                 return
         self._items += count
@@ -384,9 +395,32 @@ class _Verification:
         if missing:
             self._fault(f"the key of item {missing[0].number} says otherwise than the events", actor=row.actor)
 
+    def _compare_costs(self, stream: int, row: ActorRow, costs: Mapping[int, CostRow]) -> None:
+        """`costs`: what the events say that something cost, by their positions."""
+        found: dict[int, CostRow] = {}
+        for position, *fields, lines in self._connection.execute(
+            "SELECT position, provider, model, credential, tier, source, amount, requests, input_tokens, "
+            "output_tokens, lines FROM costs WHERE stream = ?",
+            (stream,),
+        ):
+            parts = self._connection.execute(
+                "SELECT number, amount FROM line_costs WHERE position = ? ORDER BY number", (position,)
+            ).fetchall()
+            names = CostRow.__struct_fields__[: len(fields)]
+            if len(parts) == lines:
+                found[position] = CostRow(**dict(zip(names, fields, strict=True)), lines=parts)
+        for position, cost in costs.items():
+            if found.get(position) != msgspec.structs.replace(cost, lines=sorted(cost.lines)):
+                self._fault("what it cost says otherwise than the event", position, row.actor)
+                return
+        if len(found) != len(costs):
+            self._fault(f"{len(found)} costs where the events give {len(costs)}", actor=row.actor)
+
 
 def _over(earlier: ItemRow | None, item: ItemRow) -> ItemRow:
-    return item if item.name or earlier is None else msgspec.structs.replace(item, name=earlier.name)
+    if earlier is None:
+        return item
+    return msgspec.structs.replace(item, name=item.name or earlier.name, tags=earlier.tags)
 
 
 def _difference(found: Standing, expected: Standing) -> str:

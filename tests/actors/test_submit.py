@@ -105,6 +105,7 @@ async def test_b10_a_live_request_is_recorded_intended_and_answered_in_this_orde
         assert [record.type async for record in handle.events()] == [
             "RequestOpened",
             "PurchaseIntended",
+            "CostRecorded",
             "RequestAnswered",
         ]
         assert (handle.kind, handle.key, handle.tags) == ("request", "k", {"team": "a"})

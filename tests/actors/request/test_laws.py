@@ -20,9 +20,9 @@ from perdure.events import purchase as purchase_module
 from perdure.events import request as request_module
 from perdure.events.codec import tag_of
 from perdure.events.command import Command, Orphan
+from perdure.events.cost import Cost, CostRecorded, Tariff, Units
 from perdure.events.errors import Rejected
 from perdure.events.event import Event
-from perdure.events.file_warnings import FileInlined, FileNotFound, FileSkipped, FileTypeCorrected
 from perdure.events.purchase import DoubtPurchase, IntendPurchase, LosePurchase, PurchaseIntended, RefusePurchase
 from perdure.events.request import (
     CancelRequest,
@@ -33,25 +33,23 @@ from perdure.events.request import (
     NoteAnswered,
     NoteFileWarnings,
     ReleaseFiles,
+    RequestAnswered,
     ResubmitRequest,
     ResumeRequest,
 )
+from perdure.events.requests import Usage
 from perdure.events.sealed import ERASED, Sealed, plain
 from perdure.events.supervision import SUPERVISION_EVENTS
 from tests.actors.living import EPOCH_US as AT
 from tests.actors.request.test_state import ACTOR, ANSWER, OPEN, PHASES, opened
+from tests.actors.resolving.given import WARNINGS
 
 STEPS: Final = 20
 KIND: Final = Requests.unwired()
 EVENTS: Final[frozenset[type[Event]]] = frozenset(CODEC.current).difference(SUPERVISION_EVENTS)
 SORTED: Final[Sequence[type[Event]]] = sorted(EVENTS, key=tag_of)
 HELD: Final = HeldFile("file_1", "c" * 64, 3, "application/pdf", plain("tides.pdf"))
-WARNINGS: Final = (
-    FileSkipped(filename=plain("x"), reason="too_large", text=plain("it is too large")),
-    FileNotFound(id="file_2", reason="expired"),
-    FileInlined(filename=plain("x"), cause=plain("503")),
-    FileTypeCorrected(filename=plain("x"), declared="image/png", mime_type="image/jpeg"),
-)
+COST: Final = Cost(provider="p", model="m", credential="default", tier="", amount=7, source="provider")
 STARTS: Final[Sequence[Sequence[Event]]] = [
     (),
     (opened("fail"),),
@@ -78,6 +76,12 @@ BY_NAME: Final[Mapping[str, SearchStrategy[Any]]] = {
     "warnings": st.sampled_from([(), WARNINGS[:1], WARNINGS]),
     "blobs": st.just([HELD.blob]),
     "line": st.none(),
+    "cost": st.sampled_from([None, COST]),
+    "rates": st.sampled_from([None, Tariff(input=5)]),
+    "usage": st.sampled_from([None, Usage(input_tokens=3)]),
+    "units": st.sampled_from([None, Units(kind="image", count=1)]),
+    "numbers": st.just([]),
+    "amounts": st.just([]),
     "deadline_us": st.sampled_from([0, 3_600 * SECOND_US]),
     **{name: st.integers(0, 40).map(lambda hours: AT + hours * 3_600 * SECOND_US) for name in ("at", "retry_at")},
 }
@@ -120,6 +124,7 @@ def reports_of(effect: Effect) -> SearchStrategy[list[Command]]:
     refused: SearchStrategy[Command] = st.builds(RefusePurchase, st.just(0), st.just(attempt), kinds, st.just("m"))
     outcomes: list[Command] = [
         NoteAnswered(attempt, ANSWER),
+        NoteAnswered(attempt, ANSWER, cost=COST),
         NoteAnswered(attempt, ANSWER, "unreadable_answer", "m", 200),
         DoubtPurchase(0, attempt, "cut"),
     ]
@@ -161,6 +166,11 @@ class Run:
         except Rejected:
             return
         self.produced.update(type(event) for event in events)
+        report = command.report if isinstance(command, Orphan) else command
+        paid = isinstance(report, NoteAnswered) and report.cost is not None
+        answers = sum(isinstance(event, RequestAnswered) for event in events)
+        costs = sum(isinstance(event, CostRecorded) for event in events)
+        assert costs == answers * paid, "what was paid for is recorded with the answer, once, and with nothing else"
         self.take(events)
 
     def asked(self) -> Sequence[Effect]:

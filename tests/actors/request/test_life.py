@@ -22,6 +22,7 @@ from perdure.events.errors import (
 )
 from tests.actors.request.memory import World
 from tests.actors.request.rig import ACTOR, BODY, asking
+from tests.store.blobs.looking import lose
 
 pytestmark = pytest.mark.trio
 
@@ -35,7 +36,7 @@ def clock() -> MockClock:
     return MockClock(autojump_threshold=0)
 
 
-async def test_asked_once_and_answered_in_three_events(tmp_path: Path, clock: Clock) -> None:
+async def test_asked_once_and_answered_with_what_it_cost(tmp_path: Path, clock: Clock) -> None:
     world = World()
     async with asking(tmp_path / "p.db", world) as desk:
         handle = await desk.submit()
@@ -44,7 +45,7 @@ async def test_asked_once_and_answered_in_three_events(tmp_path: Path, clock: Cl
         assert (answer.text, answer.raw) == (f"re: {len(BODY)}", world.answer(BODY))
         assert await handle.result() == answer
         assert await handle.cancel() == "too_late"
-        assert await desk.types() == ["RequestOpened", "PurchaseIntended", "RequestAnswered"]
+        assert await desk.types() == ["RequestOpened", "PurchaseIntended", "CostRecorded", "RequestAnswered"]
         assert world.account == [BODY]
         await desk.verify()
 
@@ -90,8 +91,7 @@ async def test_a_body_that_is_gone_fails_before_anything_is_sent(tmp_path: Path,
         state: RequestState = await handle.state()
         assert state.opened is not None
         digest = state.opened.body.blob
-        for path in (tmp_path / "p.db-blobs").rglob(digest):
-            path.unlink()
+        lose(tmp_path / "p.db-blobs", digest)
         desk.blobs.close()
         with pytest.raises(OperationFailed, match="blob_lost"):
             await handle.result()
@@ -200,6 +200,7 @@ async def test_w23_a_lost_answer_is_asked_again_only_where_the_policy_says_so(tm
         assert (await desk.types())[1:] == [
             *["PurchaseIntended", "PurchaseUncertain", "PurchaseResubmitted"] * 2,
             "PurchaseIntended",
+            "CostRecorded",
             "RequestAnswered",
         ]
         first, second, third = world.asked_at

@@ -164,7 +164,11 @@ async def test_cancelled_while_the_answer_is_held_back(tmp_path: Path, monkeypat
         with pytest.raises(OperationCancelled):
             await handle.result()
         rig.simulator.holds.release()
-        assert [record.type async for record in handle.events()][-2:] == ["RequestCancelled", "RequestAnswered"]
+        assert [record.type async for record in handle.events()][-3:] == [
+            "RequestCancelled",
+            "CostRecorded",
+            "RequestAnswered",
+        ]
         state: RequestState = await handle.state()
         assert state.answer is not None
         with pytest.raises(OperationCancelled):

@@ -39,6 +39,7 @@ async def test_b10_a_live_request_is_intended_asked_once_and_answered(autojump_c
         assert [record.type async for record in handle.events()] == [
             "RequestOpened",
             "PurchaseIntended",
+            "CostRecorded",
             "RequestAnswered",
         ]
         (seen,) = simulated.requests(ROUTE)

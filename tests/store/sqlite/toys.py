@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from perdure.events.codec import Codec
 from perdure.events.event import EncodedEvent, Event, Origin
-from perdure.store.records import Append, Appended, Claim, ItemRow, Standing
+from perdure.store.records import Append, Appended, Claim, CostRow, ItemRow, Standing
 from perdure.store.sqlite import SqliteLog
 
 AT = 1_700_000_000_000_000
@@ -24,13 +24,14 @@ class Opened(Event, tag="opened", frozen=True):
 
 
 class Added(Event, tag="added", frozen=True):
-    """A number was added; `items`, `blobs`, `released` and `claims` go to the read models."""
+    """A number was added; `items`, `blobs`, `released`, `claims` and `cost` go to the read models."""
 
     by: int = 0
     items: Sequence[ItemRow] = ()
     claims: Sequence[Claim] = ()
     blobs: Sequence[str] = ()
     released: Sequence[str] = ()
+    cost: CostRow | None = None
 
 
 class Ended(Event, tag="ended", frozen=True):
@@ -56,6 +57,7 @@ class Index(Struct, frozen=True):
     references: Sequence[str] = ()
     claims: Sequence[Claim] = ()
     released: Sequence[str] = ()
+    cost: CostRow | None = None
 
 
 class Toy:
@@ -92,7 +94,11 @@ class Toy:
 
     def index(self, event: Event) -> Index:
         """What the event carries."""
-        return Index(event.items, event.blobs, event.claims, event.released) if isinstance(event, Added) else Index()
+        return (
+            Index(event.items, event.blobs, event.claims, event.released, event.cost)
+            if isinstance(event, Added)
+            else Index()
+        )
 
     def anomalies(self, state: Sum) -> int:
         """Events after the end."""
@@ -118,12 +124,16 @@ class Hand:
         references: list[str] = []
         claims: list[Claim] = []
         released: list[str] = []
-        for event in events:
+        costs: list[tuple[int, CostRow]] = []
+        for place, event in enumerate(events):
             self.state = TOY.evolve(self.state, event, AT)
             items.extend(TOY.index(event).items)
             references.extend(TOY.index(event).references)
             claims.extend(TOY.index(event).claims)
             released.extend(TOY.index(event).released)
+            cost = TOY.index(event).cost
+            if cost is not None:
+                costs.append((place, cost))
         expected, self.version = self.version, self.version + len(events)
         return Append(
             actor=self.actor,
@@ -139,6 +149,7 @@ class Hand:
             claims=claims,
             references=references,
             released=released,
+            costs=costs,
         )
 
     async def add(self, log: SqliteLog, *numbers: int, key: str | None = None) -> Appended:
