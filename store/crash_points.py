@@ -28,8 +28,8 @@ CRASH_POINTS: Final = frozenset(
         "send.before",  # a request is about to leave, no byte has left
         "send.after_last_byte",  # the whole request left, no answer was read
         "answer.received",  # an answer is in memory and nowhere else
-        "blob.written",  # a temporary file holds the bytes, not synced
-        "blob.renamed",  # the blob has its name, its directory is not synced
+        "blob.written",  # a temporary file holds the bytes, not synced; nothing holds those of a row yet
+        "blob.renamed",  # the blob has its name, its directory is not synced; its row is in the transaction
         "blob.durable",  # the blob is durable, no event names it
     }
 )

@@ -1,7 +1,7 @@
 """Blobs on disk: content that is too big for an event, named by its digest.
 
-`BlobStore` writes and reads, `BlobReader` only reads; `layout` documents the files, `placing` the order that makes them
-durable, `pins` and `sweep` what keeps and removes them.
+`BlobStore` writes and reads, `BlobReader` only reads; `layout` documents the files, `small` what is too small for one,
+`placing` the order that makes them durable, `pins` and `sweep` what keeps and removes them.
 """
 
 from perdure.store.blobs.layout import Blob as Blob

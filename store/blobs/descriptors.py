@@ -41,6 +41,10 @@ class Descriptors:
             for spare in surplus:
                 os.close(spare)
 
+    def has(self, digest: str) -> bool:
+        """Whether the blob's file is kept open."""
+        return digest in self._idle
+
     def forget(self, digest: str) -> None:
         """Closes what is kept of a blob that was removed or replaced."""
         with self._lock:

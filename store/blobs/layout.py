@@ -1,6 +1,7 @@
 """How a blob lies on disk: its name, its folder, its header.
 
     <root>/<first two hex digits>/<digest>      0600, in folders 0700
+    <root>/small.db                             what is too small for a file of its own; see `small.py`
     <root>/tmp/<writer>/<number>                files being written; see `scratch.py`
 
 A blob file is a header of `HEADER_BYTES` bytes and the content, nothing after it:
@@ -100,6 +101,15 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def sync_file(path: Path) -> None:
+    """Makes a file that is there durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

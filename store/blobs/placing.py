@@ -1,25 +1,36 @@
 """One turn of work on the blob folders: what the sweep removes, then what was put, all that waits in one hop.
 
 The order is what makes a blob durable: every file is synced under a temporary name, then all are renamed, then every
-folder that got a name is synced once, and only then is anybody told. Turns never overlap, so within a turn no file
-comes or goes but by this module. Everything here blocks.
+folder that got a name is synced once, then what is small is committed, all of it at once, and only then is anybody
+told. Turns never overlap, so within a turn no blob comes or goes but by this module. Everything here blocks.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from perdure.events.errors import PerdureError
-from perdure.store.blobs.checking import Damaged, check
+from perdure.store.blobs.checking import Damaged, StoredFile, StoredRow, check
 from perdure.store.blobs.descriptors import Descriptors
-from perdure.store.blobs.layout import FOLDER_MODE, HEADER_BYTES, folder_of, path_of, sync_folder
+from perdure.store.blobs.layout import (
+    FOLDER_MODE,
+    HEADER_BYTES,
+    encode_header,
+    folder_of,
+    path_of,
+    sync_file,
+    sync_folder,
+)
 from perdure.store.blobs.pins import Pins
 from perdure.store.blobs.recent import Recent
 from perdure.store.blobs.refusals import lost, not_stored
 from perdure.store.blobs.scratch import Draft, Scratch
+from perdure.store.blobs.small import SmallBlobWriter
 from perdure.store.blobs.turns import Job
 from perdure.store.crash_points import crash_point
 
@@ -75,20 +86,39 @@ class _Place:
     def __init__(self, digest: str) -> None:
         self.digest = digest
         self.draft: Draft | None = None
+        self.row: bytes | None = None
+        """What is to be stored as a row."""
+        self.bad_row = False
+        """Whether there is a row that is damaged."""
         self.existed = False
+        """Whether there was a file, or something else, under its name."""
         self.renamed = False
         self.unsynced = False
-        self.error: OSError | PerdureError | None = None
+        self.error: OSError | sqlite3.Error | PerdureError | None = None
 
 
 class Placer:
-    """Does the turns. What it learns about blobs, it leaves in `durable` and `verified`."""
+    """Does the turns. What it learns about blobs, it leaves in `durable` and `verified`.
+
+    Contents in memory that are below `small_bytes` become rows of `small`.
+    """
 
     def __init__(
-        self, root: Path, *, scratch: Scratch, pins: Pins, durable: Recent, verified: Recent, descriptors: Descriptors
+        self,
+        root: Path,
+        *,
+        scratch: Scratch,
+        small: SmallBlobWriter,
+        small_bytes: int,
+        pins: Pins,
+        durable: Recent,
+        verified: Recent,
+        descriptors: Descriptors,
     ) -> None:
         self._root = root
         self._scratch = scratch
+        self._small = small
+        self._small_bytes = small_bytes
         self._pins = pins
         self._durable = durable
         self._verified = verified
@@ -108,6 +138,7 @@ class Placer:
         self._sync_files([place for found in places for place in found])
         self._rename(self._agreed(places))
         self._sync_folders(self._agreed(places))
+        self._commit_rows(self._agreed(places))
         self._settle(storing, places)
 
     def is_known(self, digest: str) -> bool:
@@ -123,15 +154,16 @@ class Placer:
                 self._durable.discard(digest)
                 self._verified.discard(digest)
                 self._descriptors.forget(digest)
+            sizes = self._small.remove(job.claim)
+            for digest in sorted(job.claim):
                 path = path_of(self._root, digest)
-                try:
+                with suppress(FileNotFoundError):
                     size = path.stat().st_size
                     path.unlink()
-                except FileNotFoundError:
-                    continue
-                job.removed += 1
-                job.removed_bytes += max(size - HEADER_BYTES, 0)
-        except OSError as error:
+                    sizes[digest] = max(size - HEADER_BYTES, 0)
+            job.removed = len(sizes)
+            job.removed_bytes = sum(sizes.values())
+        except (OSError, sqlite3.Error) as error:
             job.settle(not_stored(error, self._root))
         else:
             job.settle(None)
@@ -142,22 +174,38 @@ class Placer:
         """For each job the places of its contents, in order. Drafts exist and are written, not synced."""
         shared: dict[str, _Place] = {}
         places: list[list[_Place]] = []
+        rows: Mapping[str, bytes] | OSError | sqlite3.Error
+        try:
+            rows = self._small.find({content.digest for job in storing for content in job.contents})
+        except (OSError, sqlite3.Error) as error:
+            rows = error
         for job in storing:
             found: list[_Place] = []
             for content in job.contents:
                 place = shared.get(content.digest)
                 if place is None or place.error is not None:
-                    place = shared[content.digest] = self._stage_one(content)
+                    place = shared[content.digest] = self._stage_one(content, rows)
                 if content.draft is not None and place.draft is not content.draft:
                     content.draft.discard()
                 found.append(place)
             places.append(found)
         return places
 
-    def _stage_one(self, content: Content) -> _Place:
+    def _stage_one(self, content: Content, rows: Mapping[str, bytes] | OSError | sqlite3.Error) -> _Place:
         place = _Place(content.digest)
+        if isinstance(rows, Exception):
+            place.error = rows
+            return place
+        row = rows.get(content.digest)
         try:
-            if self._is_whole(place, content):
+            if row is not None:
+                if self._is_whole_row(row, content):
+                    return place
+                place.bad_row = True
+            if content.data is not None and len(content.data) < self._small_bytes:
+                # A file of this content, from before or damaged, may be there: then the row counts.
+                place.row = encode_header(content.key_id) + content.data
+            elif self._is_whole(place, content):
                 place.unsynced = content.digest not in self._durable
             elif content.draft is not None:
                 place.draft = content.draft
@@ -166,7 +214,8 @@ class Placer:
                 place.draft.write(content.data)
                 crash_point("blob.written")
             else:
-                place.error = lost(content.digest, self._root, "it is damaged" if place.existed else "it is missing")
+                damaged = place.existed or place.bad_row
+                place.error = lost(content.digest, self._root, "it is damaged" if damaged else "it is missing")
         except OSError as error:
             place.error = error
             if place.draft is not None:
@@ -191,11 +240,20 @@ class Placer:
             if content.draft is not None and content.draft.synced:
                 # Replacing costs a rename; making sure costs reading all of it.
                 return False
-            check(descriptor, content.digest)
+            check(StoredFile(descriptor), content.digest)
         except (Damaged, OSError):
             return False
         finally:
             os.close(descriptor)
+        self._verified.add(content.digest)
+        return True
+
+    def _is_whole_row(self, row: bytes, content: Content) -> bool:
+        """Whether a row, which is durable, is as it should be."""
+        try:
+            check(StoredRow(row), content.digest)
+        except Damaged:
+            return False
         self._verified.add(content.digest)
         return True
 
@@ -208,7 +266,7 @@ class Placer:
                 if place.draft is not None:
                     place.draft.sync()
                 elif place.unsynced:
-                    _sync_file(path_of(self._root, place.digest))
+                    sync_file(path_of(self._root, place.digest))
             except OSError as error:
                 place.error = error
                 if place.draft is not None:
@@ -259,6 +317,23 @@ class Placer:
             else:
                 self._folders |= new
 
+    def _commit_rows(self, places: Sequence[_Place]) -> None:
+        """Makes rows durable, and removes damaged ones that would count although there is a file now."""
+        new = {place.digest: place.row for place in places if place.row is not None}
+        bad = [place.digest for place in places if place.bad_row and place.row is None]
+        try:
+            if new:
+                crash_point("blob.written")
+                self._small.store(new)
+            if bad:
+                self._small.remove(bad)
+        except (OSError, sqlite3.Error) as error:
+            for place in places:
+                if place.row is not None or place.bad_row:
+                    place.error = error
+        for digest in new:
+            self._descriptors.forget(digest)
+
     def _settle(self, storing: Sequence[Storing], places: Sequence[Sequence[_Place]]) -> None:
         stored = set(self._agreed(places))
         for place in dict.fromkeys(place for found in places for place in found):
@@ -275,7 +350,7 @@ class Placer:
                     self._pins.add(content.digest)
                     job.pinned.append(content.digest)
                 job.settle(None)
-            elif isinstance(error, OSError):
+            elif isinstance(error, OSError | sqlite3.Error):
                 job.settle(not_stored(error, self._root))
             else:
                 job.settle(error)
@@ -295,11 +370,3 @@ class Placer:
                 path_of(self._root, place.digest).unlink(missing_ok=True)
         except OSError as error:
             place.error = place.error or error
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from perdure.events.errors import BlobLost
-from perdure.store.blobs.checking import Damaged, check, describe, read_part
+from perdure.events.errors import BlobLost, Corrupt
+from perdure.store.blobs.checking import Damaged, Stored, StoredFile, StoredRow, check, describe, read_part
 from perdure.store.blobs.descriptors import Descriptors
-from perdure.store.blobs.layout import Blob, is_digest
+from perdure.store.blobs.layout import Blob, is_digest, path_of
 from perdure.store.blobs.recent import Recent
 from perdure.store.blobs.refusals import lost, not_read
+from perdure.store.blobs.small import FILE_NAME, SmallBlobs
 from perdure.store.disk import Disk
 
 CHUNK_BYTES: Final = 1 << 20
@@ -36,6 +38,7 @@ class BlobReader:
         self._disk = disk
         self._verify_first = verify_first
         self._descriptors = Descriptors(root, max_open)
+        self._small = SmallBlobs(root)
         self._verified = Recent(REMEMBERED_BLOBS)
 
     async def __aenter__(self) -> Self:
@@ -49,6 +52,7 @@ class BlobReader:
     def close(self) -> None:
         """Closes the files kept open. The reader can be used again."""
         self._descriptors.close()
+        self._small.close()
 
     async def stat(self, digest: str) -> Blob:
         """Size of the content and key of a blob. Raises `BlobLost`, `Unavailable`."""
@@ -107,30 +111,18 @@ class BlobReader:
     # ------------------------------------------------------------ inside hops
 
     def _stat(self, digest: str) -> Blob:
-        self._check_digest(digest)
-        try:
-            with self._descriptors.open(digest) as descriptor:
-                return describe(descriptor, digest)
-        except Damaged as error:
-            raise lost(digest, self._root, str(error)) from error
-        except OSError as error:
-            raise not_read(error, digest, self._root) from error
+        with self._open(digest) as stored:
+            return describe(stored, digest)
 
     def _read(self, digest: str, slices: Sequence[tuple[int, int | None]]) -> list[bytes]:
-        self._check_digest(digest)
-        try:
-            with self._descriptors.open(digest) as descriptor:
-                if digest not in self._verified:
-                    if self._verify_first:
-                        check(descriptor, digest)
-                        self._verified.add(digest)
-                    else:
-                        describe(descriptor, digest)
-                return [read_part(descriptor, offset, length) for offset, length in slices]
-        except Damaged as error:
-            raise lost(digest, self._root, str(error)) from error
-        except OSError as error:
-            raise not_read(error, digest, self._root) from error
+        with self._open(digest) as stored:
+            if digest not in self._verified:
+                if self._verify_first:
+                    check(stored, digest)
+                    self._verified.add(digest)
+                else:
+                    describe(stored, digest)
+            return [read_part(stored, offset, length) for offset, length in slices]
 
     def _read_many(self, slices: Sequence[tuple[str, int, int]]) -> list[bytes]:
         parts: list[bytes] = []
@@ -145,22 +137,35 @@ class BlobReader:
             self._descriptors.forget(digest)
             self._verified.discard(digest)
             try:
-                self._check_digest(digest)
-                with self._descriptors.open(digest) as descriptor:
-                    check(descriptor, digest)
+                with self._open(digest) as stored:
+                    check(stored, digest)
             except BlobLost as error:
                 bad.append(error)
-            except Damaged as error:
-                bad.append(lost(digest, self._root, str(error)))
-            except OSError as error:
-                refusal = not_read(error, digest, self._root)
-                if not isinstance(refusal, BlobLost):
-                    raise refusal from error
-                bad.append(refusal)
             else:
                 self._verified.add(digest)
         return bad
 
-    def _check_digest(self, digest: str) -> None:
+    @contextmanager
+    def _open(self, digest: str) -> Generator[Stored]:
+        """The blob, for reading: its row, else its file. What goes wrong becomes `BlobLost` or `Unavailable`."""
         if not is_digest(digest):
             raise BlobLost(f"{digest[:80]!r} is not the digest of a blob (64 hex digits)", id=digest[:80])
+        try:
+            row = None if self._descriptors.has(digest) else self._row(digest)
+            if row is not None:
+                yield StoredRow(row)
+            else:
+                with self._descriptors.open(digest) as descriptor:
+                    yield StoredFile(descriptor)
+        except Damaged as error:
+            raise lost(digest, self._root, str(error)) from error
+        except OSError as error:
+            raise not_read(error, digest, self._root) from error
+
+    def _row(self, digest: str) -> bytes | None:
+        try:
+            return self._small.file(digest)
+        except Corrupt as error:
+            if path_of(self._root, digest).exists():
+                return None
+            raise Damaged(f"{FILE_NAME} is damaged: {error.reason}") from error

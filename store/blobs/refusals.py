@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from pathlib import Path
 from typing import Final
 
 from perdure.events.errors import BlobLost, DiskFull, PerdureError, Unavailable
+from perdure.store.sqlite.faults import primary_code
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_FULL_CODES: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
 _DAMAGED: Final = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.EISDIR, errno.ELOOP})
 
 
-def not_stored(error: OSError, root: Path) -> PerdureError:
+def not_stored(error: OSError | sqlite3.Error, root: Path) -> PerdureError:
     """The error for a write that failed: `DiskFull` where there is no room, else `Unavailable`. Nothing was stored."""
-    reason = error.strerror or str(error)
     refusal: PerdureError
-    if error.errno in _FULL:
+    if isinstance(error, OSError):
+        reason, full = error.strerror or str(error), error.errno in _FULL
+    else:
+        reason, full = str(error), primary_code(error) in _FULL_CODES
+    if full:
         refusal = DiskFull(f"a blob was not stored: {root}: {reason}; free space or make it writable, then try again")
     else:
         refusal = Unavailable(f"a blob was not stored: {root}: {reason}; look at the disk and its log, then try again")
@@ -37,7 +43,7 @@ def not_read(error: OSError, digest: str, root: Path) -> PerdureError:
 def lost(digest: str, root: Path, reason: str) -> BlobLost:
     """The error for a blob that is missing or damaged, naming it and what to do."""
     return BlobLost(
-        f"blob {digest} in {root}: {reason}; restore {digest[:2]}/{digest} from a backup, "
+        f"blob {digest} in {root}: {reason}; restore the folder from a backup, "
         "or store the same content again, which puts it back",
         id=digest,
     )

@@ -90,10 +90,14 @@ class Scratch:
 
     def draft(self, key_id: int) -> Draft:
         """Begins a file. Raises OSError."""
+        return Draft(self.path(), key_id)
+
+    def path(self) -> Path:
+        """Where a file may be made, under a name that is nobody's; its folder exists and is locked. Raises OSError."""
         with self._opening:
             if self._lock < 0:
                 self._open()
-        return Draft(self.root / FOLDER_NAME / self._name / str(next(self._numbers)), key_id)
+        return self.root / FOLDER_NAME / self._name / str(next(self._numbers))
 
     def close(self) -> None:
         """Gives the folder up, with whatever is in it. The scratch can be used again."""

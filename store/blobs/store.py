@@ -14,6 +14,7 @@ from perdure.store.blobs.reader import REMEMBERED_BLOBS, BlobReader
 from perdure.store.blobs.recent import Recent
 from perdure.store.blobs.refusals import lost
 from perdure.store.blobs.scratch import Scratch
+from perdure.store.blobs.small import SMALL_BYTES, SmallBlobWriter
 from perdure.store.blobs.sweep import References, Swept, sweep_folders
 from perdure.store.blobs.turns import Turns
 from perdure.store.blobs.writer import BlobWriter
@@ -26,10 +27,12 @@ DAY_S: Final = 86_400.0
 class BlobStore(BlobReader):
     """Writes and reads the blobs under `root`. One for each root in the world: the process that writes the log has it.
 
-    Nothing is made on disk before the first put. All `put`s and `commit`s that wait share one hop and one sync of each
-    folder. A blob is pinned when its digest is given out: release it once the commit that names it is durable.
+    Nothing is made on disk before the first put. All `put`s and `commit`s that wait share one hop, one commit of what
+    is small, and one sync of each folder. A blob is pinned when its digest is given out: release it once the commit
+    that names it is durable.
 
-    `buffer_bytes`: how much of a streamed blob is gathered for one write. Other parameters: see `BlobReader`.
+    `buffer_bytes`: how much of a streamed blob is gathered for one write. `small_bytes`: what is smaller has no file of
+    its own. Other parameters: see `BlobReader`.
     """
 
     def __init__(
@@ -40,14 +43,18 @@ class BlobStore(BlobReader):
         verify_first: bool = True,
         max_open: int = 64,
         buffer_bytes: int = BUFFER_BYTES,
+        small_bytes: int = SMALL_BYTES,
     ) -> None:
         super().__init__(root, disk, verify_first=verify_first, max_open=max_open)
         self._buffer_bytes = buffer_bytes
         self._pins = Pins()
         self._scratch = Scratch(root)
+        self._rows = SmallBlobWriter(root, self._scratch.path)
         self._placer = Placer(
             root,
             scratch=self._scratch,
+            small=self._rows,
+            small_bytes=small_bytes,
             pins=self._pins,
             durable=Recent(REMEMBERED_BLOBS),
             verified=self._verified,
@@ -58,6 +65,7 @@ class BlobStore(BlobReader):
     def close(self) -> None:
         """Closes the files kept open and removes what was begun and not committed. The store can be used again."""
         super().close()
+        self._rows.close()
         self._scratch.close()
 
     async def put(self, chunks: bytes | AsyncIterable[bytes], *, key_id: int = 0) -> Blob:
@@ -136,7 +144,7 @@ class BlobStore(BlobReader):
         whatever `references` raises; what was removed until then stays removed.
         """
         return await sweep_folders(
-            self._root, self._disk, self._turns, self._pins, self._scratch, references, older_than_s
+            self._root, self._disk, self._turns, self._pins, self._scratch, self._small, references, older_than_s
         )
 
     async def _store(self, content: Content) -> Blob:

@@ -25,10 +25,14 @@ _Stamp: TypeAlias = tuple[int, int, int]
 
 
 class Connections:
-    """A pool of read-only connections. `use` may be called from several threads, each call gets one of its own."""
+    """A pool of read-only connections. `use` may be called from several threads, each call gets one of its own.
 
-    def __init__(self, path: Path) -> None:
+    `what` the file holds, for messages.
+    """
+
+    def __init__(self, path: Path, *, what: str = "log") -> None:
         self._path = path
+        self._what = what
         self._wal = path.with_name(path.name + "-wal")
         self._free: list[tuple[sqlite3.Connection, _Stamp | None]] = []
         self._closed = False
@@ -99,15 +103,15 @@ class Connections:
         try:
             status = self._path.stat()
         except FileNotFoundError:
-            raise NotFound(f"there is no log at {self._path}", id=str(self._path)) from None
+            raise NotFound(f"there is no {self._what} at {self._path}", id=str(self._path)) from None
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     def _translate(self, error: sqlite3.Error) -> PerdureError:
         if primary_code(error) == sqlite3.SQLITE_CANTOPEN:
             if not self._path.exists():
-                return NotFound(f"there is no log at {self._path}", id=str(self._path))
+                return NotFound(f"there is no {self._what} at {self._path}", id=str(self._path))
             return Unavailable(
                 f"{self._path} cannot be opened for reading ({error}): its last writer left a WAL behind, which SQLite "
                 "reads only with the -shm file beside it or a writable directory"
             )
-        return translate(error, self._path, "reading the log")
+        return translate(error, self._path, f"reading the {self._what}")

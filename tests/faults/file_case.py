@@ -17,6 +17,7 @@ from tests.actors.living import EPOCH_US
 from tests.faults.simulated import seeded_ids
 from tests.faults.sweep import Case
 from tests.faults.sweep import World as Life
+from tests.store.blobs.looking import stored
 
 CONTENT: Final = b"%PDF-1.7 " + bytes(range(250)) * 10
 DIGEST: Final = hashlib.sha256(CONTENT).hexdigest()
@@ -139,4 +140,4 @@ class DeletedFile(PushedFile):
 def _blobs(directory: Path) -> set[str]:
     root = directory / "p.db-blobs"
     assert [path for path in (root / "tmp").rglob("*") if path.is_file()] == []
-    return {path.name for path in root.glob("[0-9a-f][0-9a-f]/*")}
+    return stored(root)

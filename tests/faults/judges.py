@@ -11,6 +11,7 @@ import trio
 from perdure.store.blobs import BlobStore
 from perdure.store.disk import ThreadDisk
 from perdure.store.sqlite import open_log
+from tests.store.blobs.looking import in_rows
 
 
 def judge_log(
@@ -59,7 +60,7 @@ async def _open_and_verify(root: Path, acknowledged: set[str]) -> None:
 
 
 def _named(root: Path) -> set[str]:
-    return {path.name for path in root.glob("[0-9a-f][0-9a-f]/*")}
+    return {path.name for path in root.glob("[0-9a-f][0-9a-f]/*")} | in_rows(root)
 
 
 def _drafts(root: Path) -> list[Path]:

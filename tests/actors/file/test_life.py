@@ -36,6 +36,7 @@ from perdure.events.files import ProviderFile
 from perdure.events.messages import FileReference
 from tests.actors.file.memory import CHUNK_BYTES, LOST, MAX_BYTES, PLAIN, RESUMABLE, World
 from tests.actors.file.rig import filing
+from tests.store.blobs.looking import lose
 
 pytestmark = pytest.mark.trio
 
@@ -579,8 +580,7 @@ async def test_a_push_that_was_not_sent_ends_with_its_file(tmp_path: Path, clock
 async def test_lost_bytes_fail_the_push(tmp_path: Path, clock: Clock) -> None:
     async with filing(tmp_path / "p.db", World()) as cabinet:
         file = await cabinet.files.upload(CONTENT)
-        digest = hashlib.sha256(CONTENT).hexdigest()
-        (tmp_path / "p.db-blobs" / digest[:2] / digest).unlink()
+        lose(tmp_path / "p.db-blobs", hashlib.sha256(CONTENT).hexdigest())
         cabinet.blobs.close()
         failure = await fails((await cabinet.files.push(file, provider=PLAIN)).result(), OperationFailed)
         assert failure.cause.startswith("blob_lost")

@@ -76,7 +76,8 @@ async def work(store: BlobStore, task: int, rounds: int) -> None:
 
 async def main() -> None:
     root, tasks, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    async with BlobStore(root / "blobs", ThreadDisk(), buffer_bytes=4_096) as store:
+    # Some of the contents become rows, some files.
+    async with BlobStore(root / "blobs", ThreadDisk(), buffer_bytes=4_096, small_bytes=300) as store:
         say("ready")
         await trio.to_thread.run_sync(sys.stdin.readline)
         async with trio.open_nursery() as nursery:

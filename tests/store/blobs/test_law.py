@@ -15,6 +15,7 @@ from msgspec import Struct
 from perdure.store.blobs import Blob, BlobReader, BlobStore
 from perdure.store.crash_points import armed
 from perdure.store.disk import InlineDisk
+from tests.store.blobs.looking import stored
 
 CONTENTS = [b"", b"a", b"b" * 40, b"c" * 100]
 
@@ -67,14 +68,15 @@ STEPS = st.lists(
 class World:
     """A store, the log beside it, and what is pinned."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, small_bytes: int) -> None:
         self.root = root
+        self.small_bytes = small_bytes
         self.named: set[str] = set()
         self.start()
 
     def start(self) -> None:
         """A new process: pins and all that was known are gone."""
-        self.store = BlobStore(self.root, InlineDisk(), buffer_bytes=30)
+        self.store = BlobStore(self.root, InlineDisk(), buffer_bytes=30, small_bytes=self.small_bytes)
         self.held: list[str] = []
 
     async def put(self, step: Put) -> None:
@@ -151,19 +153,18 @@ async def pieces(content: bytes) -> AsyncIterator[bytes]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(STEPS)
-def test_every_named_blob_is_kept(steps: list[Put | Name | Drop | Crash | Sweep]) -> None:
+@given(STEPS, st.sampled_from([0, 30, 60]))
+def test_every_named_blob_is_kept(steps: list[Put | Name | Drop | Crash | Sweep], small_bytes: int) -> None:
     async def live() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            world = World(Path(folder) / "blobs")
+            world = World(Path(folder) / "blobs", small_bytes)
             for step in steps:
                 await world.do(step)
                 await world.check()
             # In the end nothing else is kept either.
             world.release()
             await world.do(Sweep((), ()))
-            found = {path.name for path in world.root.rglob("*") if path.is_file()}
-            assert found == world.named
+            assert stored(world.root) == world.named
             world.store.close()
 
     trio.run(live)

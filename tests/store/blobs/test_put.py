@@ -54,7 +54,7 @@ async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
     "content", [b"", b"x", b"line\n" * 999, os.urandom(700_000)], ids=["empty", "one byte", "lines", "over a buffer"]
 )
 async def test_content_comes_back_under_its_digest(tmp_path: Path, content: bytes) -> None:
-    async with BlobStore(tmp_path / "blobs", ThreadDisk()) as store:
+    async with BlobStore(tmp_path / "blobs", ThreadDisk(), small_bytes=0) as store:
         blob = await store.put(content)
         assert blob == Blob(digest_of(content), len(content))
         assert await store.read(blob.digest) == content
@@ -65,7 +65,7 @@ async def test_content_comes_back_under_its_digest(tmp_path: Path, content: byte
 
 @pytest.mark.trio
 async def test_pieces_become_one_blob_and_memory_holds_a_buffer_of_them(tmp_path: Path) -> None:
-    async with BlobStore(tmp_path, ThreadDisk(), buffer_bytes=1024) as store:
+    async with BlobStore(tmp_path, ThreadDisk(), buffer_bytes=1024, small_bytes=0) as store:
         parts = [bytes([n]) * 700 for n in range(50)]
         blob = await store.put(pieces(*parts))
         assert blob == await store.put(b"".join(parts))
@@ -74,7 +74,7 @@ async def test_pieces_become_one_blob_and_memory_holds_a_buffer_of_them(tmp_path
 
 @pytest.mark.trio
 async def test_the_file_is_a_documented_header_and_the_content(tmp_path: Path) -> None:
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         blob = await store.put(b"sealed bytes", key_id=7)
         assert blob.key_id == 7
         assert await store.stat(blob.digest) == blob
@@ -89,7 +89,10 @@ async def test_the_file_is_a_documented_header_and_the_content(tmp_path: Path) -
 async def test_nobody_else_may_read_files_or_enter_folders(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        async with BlobStore(tmp_path / "deep" / "blobs", InlineDisk()) as store, store.open_writer() as writer:
+        async with (
+            BlobStore(tmp_path / "deep" / "blobs", InlineDisk(), small_bytes=0) as store,
+            store.open_writer() as writer,
+        ):
             await writer.write(b"y" * 600_000)
             await store.put(b"content")
             paths = list((tmp_path / "deep").rglob("*"))
@@ -104,7 +107,7 @@ async def test_nobody_else_may_read_files_or_enter_folders(tmp_path: Path) -> No
 @pytest.mark.trio
 async def test_many_contents_take_one_hop_and_equal_ones_one_file(tmp_path: Path) -> None:
     disk = CountingDisk()
-    async with BlobStore(tmp_path, disk) as store:
+    async with BlobStore(tmp_path, disk, small_bytes=0) as store:
         contents = [b"a", b"b", b"a", *(b"%d" % n for n in range(300))]
         blobs = await store.put_many(contents)
         assert disk.hops == 1
@@ -115,14 +118,14 @@ async def test_many_contents_take_one_hop_and_equal_ones_one_file(tmp_path: Path
 
 @pytest.mark.trio
 async def test_no_content_is_no_blob(tmp_path: Path) -> None:
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         assert await store.put_many([]) == []
 
 
 @pytest.mark.trio
 async def test_many_tasks_with_the_same_content_get_one_durable_file(tmp_path: Path) -> None:
     found: list[Blob] = []
-    async with BlobStore(tmp_path, ThreadDisk(threads=4)) as store:
+    async with BlobStore(tmp_path, ThreadDisk(threads=4), small_bytes=0) as store:
 
         async def put(n: int) -> None:
             content = b"shared" if n % 3 else b"other"
@@ -141,7 +144,7 @@ async def test_many_tasks_with_the_same_content_get_one_durable_file(tmp_path: P
 
 @pytest.mark.trio
 async def test_many_writers_begin_at_the_same_moment(tmp_path: Path) -> None:
-    async with BlobStore(tmp_path, ThreadDisk(threads=8), buffer_bytes=10) as store:
+    async with BlobStore(tmp_path, ThreadDisk(threads=8), buffer_bytes=10, small_bytes=0) as store:
         found: list[Blob] = []
 
         async def put(n: int) -> None:
@@ -167,7 +170,7 @@ async def test_all_puts_that_wait_share_one_sync_of_each_folder(
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    async with BlobStore(tmp_path, CountingDisk()) as store, trio.open_nursery() as nursery:
+    async with BlobStore(tmp_path, CountingDisk(), small_bytes=0) as store, trio.open_nursery() as nursery:
         for n in range(600):
             nursery.start_soon(store.put, b"%d" % n)
     # Two turns at most: whoever came before the first hop began, and the rest.
@@ -189,7 +192,7 @@ async def test_the_order_is_file_then_name_then_folder(tmp_path: Path, monkeypat
         done.append("rename")
         real_rename(source, target)
 
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         await store.put(b"first")  # syncs the root's own entry too
         monkeypatch.setattr(os, "fsync", fsync)
         monkeypatch.setattr(os, "rename", rename)
@@ -208,7 +211,7 @@ async def test_the_order_is_file_then_name_then_folder(tmp_path: Path, monkeypat
 
 @pytest.mark.trio
 async def test_a_hit_is_synced_again_unless_this_process_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         blob = await store.put(b"content")
     synced: list[str] = []
     real = os.fsync
@@ -217,7 +220,7 @@ async def test_a_hit_is_synced_again_unless_this_process_did(tmp_path: Path, mon
         synced.append(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path))
         real(descriptor)
 
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         monkeypatch.setattr(os, "fsync", fsync)
         await store.put(b"content")
         assert f"{blob.digest[:2]}/{blob.digest}" in synced
@@ -231,11 +234,11 @@ async def test_a_hit_is_synced_again_unless_this_process_did(tmp_path: Path, mon
 @pytest.mark.trio
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "in pieces"])
 async def test_a_hit_on_a_damaged_file_puts_the_content_back(tmp_path: Path, streamed: bool) -> None:
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         blob = await store.put(b"content")
     path = tmp_path / blob.digest[:2] / blob.digest
     path.write_bytes(path.read_bytes()[:-1] + b"X")
-    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=2) as store:
+    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=2, small_bytes=0) as store:
         await store.put(pieces(b"con", b"tent") if streamed else b"content")
         assert await store.read(blob.digest) == b"content"
         assert files(tmp_path) == [path]
@@ -277,7 +280,7 @@ async def test_a_refusal_of_the_disk_leaves_nothing_and_can_be_tried_again(
     number: int,
     expected: type[PerdureError],
 ) -> None:
-    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=500) as store:
+    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=500, small_bytes=0) as store:
         kept = await store.put(b"kept")
 
         def refuse(*_args: object, **_keywords: object) -> int:
@@ -319,7 +322,7 @@ async def test_the_first_put_of_all_can_be_tried_again_wherever_it_failed(
     monkeypatch.setattr(os, "fsync", fsync)
     real: Callable[..., object] = getattr(os, call)
     root = tmp_path / "deep" / "deeper" / "blobs"
-    async with BlobStore(root, InlineDisk()) as store:
+    async with BlobStore(root, InlineDisk(), small_bytes=0) as store:
         with monkeypatch.context() as patch:
             patch.setattr(os, call, refuse)
             with contextlib.suppress(DiskFull):
@@ -343,7 +346,7 @@ async def test_the_second_of_many_failing_leaves_none_but_what_others_stored(
 
     monkeypatch.setattr(os, "write", write)
     stored: list[Blob] = []
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
 
         async def fail() -> None:
             with pytest.raises(DiskFull):
@@ -368,7 +371,7 @@ async def test_a_write_that_takes_a_part_is_gone_on_with(tmp_path: Path, monkeyp
         return real(descriptor, data[: max(1, len(data) // 2)])
 
     monkeypatch.setattr(os, "write", write_half)
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         blob = await store.put(b"0123456789" * 100)
         assert await store.read(blob.digest) == b"0123456789" * 100
 
@@ -385,9 +388,9 @@ async def test_a_sync_that_failed_once_is_not_believed_the_next_time(
             raise OSError(errno.EIO, "Input/output error")
         real(descriptor)
 
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         old = await store.put(b"kept")
-        async with BlobStore(tmp_path, InlineDisk()) as again:
+        async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as again:
             with monkeypatch.context() as patch:
                 patch.setattr(os, "fsync", fsync)
                 with pytest.raises(Unavailable):
@@ -410,11 +413,11 @@ async def test_a_name_that_was_there_stays_when_mending_it_fails(
             raise OSError(errno.EIO, "Input/output error")
         real(descriptor)
 
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         blob = await store.put(b"content")
     path = tmp_path / blob.digest[:2] / blob.digest
     path.write_bytes(b"damaged")
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         await store.put(b"other")
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", fsync)
@@ -427,7 +430,7 @@ async def test_a_name_that_was_there_stays_when_mending_it_fails(
 @pytest.mark.trio
 @pytest.mark.parametrize("moment", range(8))
 async def test_a_put_cancelled_at_any_of_its_checkpoints_leaves_nothing(tmp_path: Path, moment: int) -> None:
-    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=4) as store:
+    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=4, small_bytes=0) as store:
         await store.put(b"kept")
         with trio.CancelScope() as scope:
             counted = 0
@@ -450,7 +453,7 @@ async def test_a_put_cancelled_at_any_of_its_checkpoints_leaves_nothing(tmp_path
 
 @pytest.mark.trio
 async def test_a_put_cancelled_while_it_waits_for_its_turn_is_not_done(tmp_path: Path) -> None:
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         with trio.CancelScope() as scope:
             scope.cancel()
             await store.put(b"content")
@@ -467,7 +470,7 @@ async def test_an_iterable_that_fails_ends_the_put_with_its_error(tmp_path: Path
         yield b"x" * 100
         raise ConnectionError("the other side left")
 
-    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=10) as store:
+    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=10, small_bytes=0) as store:
         with pytest.raises(ConnectionError):
             await store.put(broken())
         assert files(tmp_path) == []
@@ -475,7 +478,7 @@ async def test_an_iterable_that_fails_ends_the_put_with_its_error(tmp_path: Path
 
 @pytest.mark.trio
 async def test_a_key_that_does_not_fit_is_refused(tmp_path: Path) -> None:
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         with pytest.raises(ValueError, match="key_id"):
             await store.put(b"content", key_id=1 << 32)
         assert files(tmp_path) == []

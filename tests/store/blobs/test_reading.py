@@ -17,7 +17,7 @@ CONTENT = bytes(range(256)) * 20
 
 @pytest.fixture
 async def blob(tmp_path: Path) -> Blob:
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         return await store.put(CONTENT)
 
 
@@ -46,7 +46,7 @@ async def test_what_a_blob_does_not_hold_is_lost(tmp_path: Path, blob: Blob, off
 
 @pytest.mark.trio
 async def test_slices_of_several_blobs_come_in_order_with_few_files_open(tmp_path: Path) -> None:
-    async with BlobStore(tmp_path, InlineDisk(), max_open=3) as store:
+    async with BlobStore(tmp_path, InlineDisk(), max_open=3, small_bytes=0) as store:
         blobs = await store.put_many([b"%04d" % n for n in range(50)])
         before = len(os.listdir("/proc/self/fd"))
         wanted = [(blobs[n % 50].digest, n % 3, 1) for n in range(200)]
@@ -113,7 +113,7 @@ async def test_a_missing_blob_is_lost(tmp_path: Path, digest: str) -> None:
                 await read(digest)
             assert caught.value.id == digest
         assert [error.id for error in await reader.verify([digest])] == [digest]
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         with pytest.raises(BlobLost):
             async with store.pin(digest):
                 raise AssertionError("there is nothing to pin")
@@ -150,7 +150,7 @@ async def test_a_blob_is_verified_once_for_each_process_and_by_verify_again(tmp_
 
 @pytest.mark.trio
 async def test_verify_names_exactly_the_bad_ones(tmp_path: Path) -> None:
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         blobs = await store.put_many([b"%d" % n for n in range(150)])
         for n in (3, 77, 149):
             path = path_of(tmp_path, blobs[n])

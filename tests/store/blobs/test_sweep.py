@@ -31,7 +31,7 @@ async def nothing(_digests: Sequence[str]) -> Collection[str]:
 
 @pytest.mark.trio
 async def test_what_nobody_names_or_pins_goes(tmp_path: Path) -> None:
-    async with BlobStore(tmp_path, ThreadDisk()) as store:
+    async with BlobStore(tmp_path, ThreadDisk(), small_bytes=0) as store:
         named, pinned, orphan = await store.put_many([b"named", b"pinned", b"orphan"])
         store.release(named.digest, orphan.digest)
         assert await store.read(orphan.digest) == b"orphan"
@@ -54,7 +54,7 @@ async def test_what_nobody_names_or_pins_goes(tmp_path: Path) -> None:
 
 @pytest.mark.trio
 async def test_what_is_young_stays_and_what_is_not_ours_too(tmp_path: Path) -> None:
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         young, old = await store.put_many([b"young", b"old"])
         store.release(young.digest, old.digest)
         path = tmp_path / old.digest[:2] / old.digest
@@ -70,7 +70,7 @@ async def test_what_is_young_stays_and_what_is_not_ours_too(tmp_path: Path) -> N
 
 @pytest.mark.trio
 async def test_a_swept_blob_can_be_put_again(tmp_path: Path) -> None:
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         for _ in range(3):
             blob = await store.put(b"content")
             assert await store.read(blob.digest) == b"content"
@@ -81,7 +81,7 @@ async def test_a_swept_blob_can_be_put_again(tmp_path: Path) -> None:
 @pytest.mark.trio
 async def test_a_hit_while_the_sweep_asks_saves_the_blob_even_if_its_commit_is_through(tmp_path: Path) -> None:
     """The hit, its commit and the release of its pin all happen after the sweep's question was answered with no."""
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         orphan = await store.put(b"old orphan")
         store.release(orphan.digest)
         named: set[str] = set()
@@ -99,7 +99,7 @@ async def test_a_hit_while_the_sweep_asks_saves_the_blob_even_if_its_commit_is_t
 
 @pytest.mark.trio
 async def test_pins_are_counted(tmp_path: Path) -> None:
-    async with BlobStore(tmp_path, InlineDisk()) as store:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store:
         blob = await store.put(b"content")
         await store.put(b"content")
         store.release(blob.digest)
@@ -122,7 +122,7 @@ async def test_drafts_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path:
         "print('ready', flush=True)\n"
         "sys.stdin.read()\n"
     )
-    async with BlobStore(tmp_path, ThreadDisk()) as store, store.open_writer() as writer:
+    async with BlobStore(tmp_path, ThreadDisk(), small_bytes=0) as store, store.open_writer() as writer:
         await writer.write(b"x" * 600_000)
         async with trio.open_nursery() as nursery:
             other = await nursery.start(
@@ -146,7 +146,7 @@ async def test_drafts_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path:
 
 @pytest.mark.trio
 async def test_a_sweep_of_nothing_is_nothing(tmp_path: Path) -> None:
-    async with BlobStore(tmp_path / "not there", InlineDisk()) as store:
+    async with BlobStore(tmp_path / "not there", InlineDisk(), small_bytes=0) as store:
         assert await store.sweep(nothing) == Swept(0, 0, 0)
         assert not (tmp_path / "not there").exists()
 
@@ -154,7 +154,7 @@ async def test_a_sweep_of_nothing_is_nothing(tmp_path: Path) -> None:
 @pytest.mark.trio
 async def test_puts_and_sweeps_side_by_side_lose_nothing(tmp_path: Path) -> None:
     named: set[str] = set()
-    async with BlobStore(tmp_path, ThreadDisk(threads=4)) as store:
+    async with BlobStore(tmp_path, ThreadDisk(threads=4), small_bytes=0) as store:
 
         async def references(digests: Sequence[str]) -> Collection[str]:
             await trio.lowlevel.checkpoint()

@@ -36,7 +36,7 @@ def file_count(root: Path) -> int:
 @pytest.mark.trio
 async def test_every_record_is_found_at_the_offset_it_was_given(tmp_path: Path) -> None:
     records = [b"%d " % n * (n % 40) for n in range(1_000)]
-    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=4_096) as store:
+    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=4_096, small_bytes=0) as store:
         async with store.open_writer() as writer:
             slices: list[tuple[int, int]] = []
             for record in records:
@@ -51,7 +51,7 @@ async def test_every_record_is_found_at_the_offset_it_was_given(tmp_path: Path) 
 @pytest.mark.trio
 async def test_fifty_thousand_records_take_a_hundred_hops(tmp_path: Path) -> None:
     disk = CountingDisk()
-    async with BlobStore(tmp_path, disk) as store:
+    async with BlobStore(tmp_path, disk, small_bytes=0) as store:
         record = b"x" * 1024
         async with store.open_writer() as writer:
             for _ in range(50_000):
@@ -63,7 +63,7 @@ async def test_fifty_thousand_records_take_a_hundred_hops(tmp_path: Path) -> Non
 @pytest.mark.trio
 async def test_a_small_blob_takes_one_hop(tmp_path: Path) -> None:
     disk = CountingDisk()
-    async with BlobStore(tmp_path, disk) as store, store.open_writer() as writer:
+    async with BlobStore(tmp_path, disk, small_bytes=0) as store, store.open_writer() as writer:
         await writer.write(b"small")
         await writer.commit()
     assert disk.hops == 1
@@ -72,7 +72,7 @@ async def test_a_small_blob_takes_one_hop(tmp_path: Path) -> None:
 @pytest.mark.trio
 @pytest.mark.parametrize("size", [0, 10, 10_000])
 async def test_left_without_commit_nothing_stays(tmp_path: Path, size: int) -> None:
-    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=1_000) as store:
+    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=1_000, small_bytes=0) as store:
         async with store.open_writer() as writer:
             await writer.write(b"x" * size)
         with pytest.raises(RuntimeError, match="ended"):
@@ -82,7 +82,7 @@ async def test_left_without_commit_nothing_stays(tmp_path: Path, size: int) -> N
 
 @pytest.mark.trio
 async def test_left_by_cancellation_nothing_stays(tmp_path: Path) -> None:
-    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=1_000) as store:
+    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=1_000, small_bytes=0) as store:
         with trio.CancelScope() as scope:
             async with store.open_writer() as writer:
                 await writer.write(b"x" * 10_000)
@@ -95,7 +95,7 @@ async def test_left_by_cancellation_nothing_stays(tmp_path: Path) -> None:
 
 @pytest.mark.trio
 async def test_a_committed_writer_has_ended(tmp_path: Path) -> None:
-    async with BlobStore(tmp_path, InlineDisk()) as store, store.open_writer() as writer:
+    async with BlobStore(tmp_path, InlineDisk(), small_bytes=0) as store, store.open_writer() as writer:
         await writer.commit()
         with pytest.raises(RuntimeError, match="ended"):
             await writer.commit()
@@ -105,7 +105,10 @@ async def test_a_committed_writer_has_ended(tmp_path: Path) -> None:
 async def test_on_a_full_disk_the_space_is_free_at_once_and_the_writer_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=1_000) as store, store.open_writer() as writer:
+    async with (
+        BlobStore(tmp_path, InlineDisk(), buffer_bytes=1_000, small_bytes=0) as store,
+        store.open_writer() as writer,
+    ):
         await writer.write(b"x" * 10_000)
 
         def refuse(_descriptor: int, _data: bytes) -> int:
@@ -122,7 +125,7 @@ async def test_on_a_full_disk_the_space_is_free_at_once_and_the_writer_has_ended
 
 @pytest.mark.trio
 async def test_content_that_is_there_is_not_synced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=1_000) as store:
+    async with BlobStore(tmp_path, InlineDisk(), buffer_bytes=1_000, small_bytes=0) as store:
         first = await store.put(b"x" * 10_000)
 
         def refuse(_descriptor: int) -> None:
