@@ -405,6 +405,7 @@ files = group(
         "get": "files:get",
         "push": "files:push",
         "rm": "files:rm",
+        "orphans": "orphans:orphans",
     },
     """Keep files: one id, every provider.
 

@@ -16,7 +16,7 @@ from perdure.actors.service import Reader, Service
 from perdure.actors.views import View
 from perdure.adapters.cli.output import Column, Row
 from perdure.events.errors import NotFound
-from perdure.events.files import FileInfo, ProviderCopy
+from perdure.events.files import FileInfo, ProviderCopy, RemoteOrphan, SweptOrphan
 from perdure.events.ids import now_us
 
 ENDS: Final = {"expired": "expired", "cancelled": "deleted"}
@@ -43,6 +43,14 @@ COLUMNS: Final = [
     Column("created_at", "created"),
     Column("key"),
 ]
+ORPHAN_COLUMNS: Final = [
+    Column("id"),
+    Column("filename"),
+    Column("why"),
+    Column("size_bytes", "bytes"),
+    Column("created_at", "created"),
+]
+SWEPT_COLUMNS: Final = [*ORPHAN_COLUMNS, Column("status"), Column("reason")]
 COPY_COLUMNS: Final = [Column(name) for name in ProviderCopy.__struct_fields__]
 
 
@@ -97,3 +105,15 @@ def row_of(file: StoredFile) -> Row:
     """A file as a row."""
     fields: Mapping[str, Any] = msgspec.to_builtins(file.info, builtin_types=(datetime,))
     return {"id": file.info.id, "key": file.key, "status": file.life, **fields}
+
+
+def orphan_row(orphan: RemoteOrphan) -> Row:
+    """A file at a provider that nothing needs, as a row."""
+    fields: Mapping[str, Any] = msgspec.to_builtins(orphan, builtin_types=(datetime,))
+    return fields
+
+
+def swept_row(swept: SweptOrphan) -> Row:
+    """What became of one, as a row."""
+    status = "deleted" if swept.deleted else "left"
+    return {**orphan_row(swept.orphan), "status": status, "reason": swept.reason, "at": swept.at}

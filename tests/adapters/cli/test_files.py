@@ -20,7 +20,7 @@ import trio
 
 from perdure.adapters.composition import Surroundings
 from perdure.adapters.composition import open as open_log
-from perdure.adapters.config import Config
+from perdure.adapters.config import Config, ProviderConfig, Secret
 from perdure.events.ids import now_us
 from tests.adapters.cli.shell import SECRET, Ended, Shell, read_until, run_arguments
 from tests.secrets import assert_no_key, unique_key, wrong_key
@@ -502,3 +502,65 @@ def test_a_log_that_another_process_writes_can_be_read(kept: Shell) -> None:
         assert kept.perdure("files", "get", "fjords", "--output", "-").out.encode() == TEXT
         writer.terminate()
         assert kept.ended(writer).code == 143
+
+
+# ---------------------------------------------------------------- orphans
+
+
+def _lose_copy(shell: Shell) -> str:
+    """Has a copy at Google replaced that is still there; its id there. What Google lists is what there is, at once."""
+    pushed = shell.perdure("files", "push", "fjords", "--provider", "google", "--format", "json")
+    assert pushed.code == 0, pushed.err
+    row = msgspec.json.decode(pushed.out)
+    account = ProviderConfig(base_url=f"{shell.url}/google", credentials={"default": Secret(SECRET)})
+
+    async def lose() -> None:
+        async with open_log(shell.folder / "perdure.db", config=Config(providers={"google": account})) as service:
+            await service.files.lost(row["file"], provider="google", reference=row["reference"])
+            await service.files.ensure(row["file"], provider="google")
+
+    trio.run(lose)
+    return str(row["id"])
+
+
+def _at_google(shell: Shell, name: str) -> int:
+    return httpx.get(f"{shell.url}/google/v1beta/{name}", headers={"x-goog-api-key": SECRET}).status_code
+
+
+def test_w52_orphans_are_listed_and_swept(kept: Shell) -> None:
+    lost = _lose_copy(kept)
+    listed = kept.perdure("files", "orphans", "google", "--format", "jsonl")
+    assert listed.code == 0, listed.err
+    (row,) = listed.rows()
+    assert (row["id"], row["why"], row["provider"]) == (lost, "unused", "google")
+    assert _at_google(kept, lost) == 200, "listing deletes nothing"
+    assert lost in kept.perdure("files", "orphans", "google", "--format", "table").out
+    swept = kept.perdure("files", "orphans", "google", "--sweep", "--yes", "--format", "json")
+    assert swept.code == 0, swept.err
+    (row,) = msgspec.json.decode(swept.out)
+    assert (row["id"], row["status"], row["reason"]) == (lost, "deleted", "")
+    assert _at_google(kept, lost) != 200
+    again = kept.perdure("files", "orphans", "google", "--sweep", "--yes", "--format", "json")
+    assert msgspec.json.decode(again.out) == []
+    assert [row["status"] for row in _shown(kept)["copies"]] == ["uploaded"], "the copy in its place is there"
+
+
+def test_a_sweep_is_asked_about(kept: Shell) -> None:
+    ended = kept.perdure("files", "orphans", "google", "--sweep")
+    assert ended.code == 2
+    assert "--yes" in ended.err
+
+
+def test_what_a_sweep_left_is_told(kept: Shell) -> None:
+    lost = _lose_copy(kept)
+    kept.arm(fault="status", route="DELETE /google/{version}/files/{id}", status=400)
+    swept = kept.perdure("files", "orphans", "google", "--sweep", "--yes", "--format", "jsonl")
+    assert swept.code == 1
+    assert [(row["id"], row["status"]) for row in swept.rows()] == [(lost, "left")]
+    assert "1 of 1 could not be deleted" in swept.err
+
+
+def test_orphans_of_a_log_that_is_not_there(shell: Shell) -> None:
+    ended = shell.refused("files", "orphans", "google")
+    assert ended.code == 3
+    assert not (shell.folder / "perdure.db").exists()
