@@ -1,7 +1,8 @@
 """Signatures: which types the first bytes of a file may belong to, by the tables of a library.
 
 The library compares each of its 1,400 rows with every file, which took longer than storing a small one. Here the rows
-are looked up: those that begin at one place and have one length lie in one mapping. What comes out is the same.
+are looked up: those that begin at one place, with one byte, and have one length lie in one mapping. What comes out is
+the same.
 """
 
 from __future__ import annotations
@@ -45,8 +46,11 @@ def find_signatures(head: bytes) -> list[tuple[str, int]]:
 
 
 def _matching(head: bytes) -> Iterator[_Row]:
-    for offset, length, rows in _tables():
-        yield from rows.get(_part(head, offset, length), ())
+    size = len(head)
+    for offset, by_first in _tables():
+        if -size <= offset < size:
+            for length, rows in by_first.get(head[offset], {}).items():
+                yield from rows.get(_part(head, offset, length), ())
 
 
 def _stands(row: _Row, head: bytes) -> bool:
@@ -59,15 +63,15 @@ def _part(head: bytes, offset: int, length: int) -> bytes:
 
 
 @functools.cache
-def _tables() -> Sequence[tuple[int, int, Mapping[bytes, Sequence[_Row]]]]:
-    """The rows by offset and length, then by their bytes."""
+def _tables() -> Sequence[tuple[int, Mapping[int, Mapping[int, Mapping[bytes, Sequence[_Row]]]]]]:
+    """The rows by offset, first byte, length, and all their bytes."""
     # The library's own annotations leave out what the rows hold.
     rows = cast("Iterable[_Row]", (*puremagic.magic_header_array, *puremagic.magic_footer_array))
-    tables: dict[tuple[int, int], dict[bytes, list[_Row]]] = {}
+    tables: dict[int, dict[int, dict[int, dict[bytes, list[_Row]]]]] = {}
     for row in rows:
-        table = tables.setdefault((row.offset, len(row.byte_match)), {})
-        table.setdefault(row.byte_match, []).append(row)
-    return [(offset, length, table) for (offset, length), table in tables.items()]
+        by_length = tables.setdefault(row.offset, {}).setdefault(row.byte_match[0], {})
+        by_length.setdefault(len(row.byte_match), {}).setdefault(row.byte_match, []).append(row)
+    return list(tables.items())
 
 
 def _continued() -> Mapping[bytes, Sequence[_Row]]:
