@@ -43,13 +43,15 @@ class ProviderBatch(AtProviders):
 
     async def check(self, world: Life) -> None:
         """All answers, each once; one purchase by identity and by payload; the log verifies."""
+        account = self.simulator.account
+        assert account.bought_twice() == [], account.bought_twice()
+        bought = account.purchases()
         async with self.serving(world) as service:
             handle = await service.find("job")
             assert isinstance(handle, BatchHandle)
             await self.judge(handle)
             (await service.log.verify()).raise_if_bad()
-        account = self.simulator.account
-        assert account.bought_twice() == [], account.bought_twice()
+        assert account.purchases() == bought, "nothing was left to do"
         assert self.simulator.faults.armed() == [], "every fault has struck"
         self.simulator.close()
         shutil.rmtree(self._home)
