@@ -67,10 +67,11 @@ class BatchOpened(Event, frozen=True, tag="BatchOpened"):
     """The window is open: lines are collected. Times ending in `_at` are µs since 1970 UTC, 0 for none.
 
     A window that holds fewer than `minimum` lines when it closes is not sent as a batch: each line goes live, whatever
-    their number where the window is `direct`.
+    their number where the window is `direct`. `resubmit`: how often the unfinished lines of a part are bought again
+    that the provider failed, let expire or cancelled.
     """
 
-    schema: ClassVar[int] = 2
+    schema: ClassVar[int] = 3
 
     provider: str
     endpoint: str
@@ -90,6 +91,7 @@ class BatchOpened(Event, frozen=True, tag="BatchOpened"):
     tags: Mapping[str, str] = {}
     minimum: int = 0
     direct: bool = False
+    resubmit: int = 0
 
 
 class LinesCollected(Event, frozen=True, tag="LinesCollected"):
@@ -213,6 +215,38 @@ class PollRecovered(Event, frozen=True, tag="PollRecovered"):
     """Asking about a part works again."""
 
     part: int
+
+
+class BatchOverdue(Event, frozen=True, tag="BatchOverdue"):
+    """An alarm: at `at` the provider had neither ended `provider_batch` within its window nor within the margin behind
+    it. From now on it is cancelled there, so that what it has done so far can be taken."""
+
+    part: int
+    provider_batch: str
+    at: int
+
+
+class PartDeferred(Event, frozen=True, tag="PartDeferred"):
+    """The provider had no room for a part: it failed `provider_batch` before any line was run, for a limit on what may
+    wait there at a time. It is bought again at `retry_at`. Both times are µs since 1970 UTC."""
+
+    part: int
+    provider_batch: str
+    at: int
+    retry_at: int
+    code: str
+    message: Sealed[str] = Sealed()
+
+
+class PartResubmitted(Event, frozen=True, tag="PartResubmitted"):
+    """`provider_batch` ended as `status` with lines unfinished, and all that it had was taken: those lines are bought
+    again, the `round`-th time. `settlements` are the lines that the provider found wrong."""
+
+    part: int
+    round: int
+    provider_batch: str
+    status: EndStatus
+    settlements: Sequence[Settlement] = ()
 
 
 class PartEnded(Event, frozen=True, tag="PartEnded"):
@@ -356,6 +390,7 @@ class OpenBatch(Command, frozen=True):
     tags: Mapping[str, str] = {}
     minimum: int = 0
     direct: bool = False
+    resubmit: int = 0
 
 
 class CollectLines(Command, frozen=True):
@@ -416,25 +451,28 @@ class NoteFileNotNeeded(Command, frozen=True):
 
 
 class FileStored(Command, frozen=True):
-    """From the file actor: the part's lines are at the provider."""
+    """From the file actor `file`: the part's lines are at the provider."""
 
     part: int
     provider_file: str
+    file: str = ""
 
 
 class FileFailed(Command, frozen=True):
-    """From the file actor: the part's lines cannot be put at the provider."""
+    """From the file actor `file`: the part's lines cannot be put at the provider."""
 
     part: int
     code: str
     message: str
+    file: str = ""
 
 
 class FileBlocked(Command, frozen=True):
-    """From the file actor: it needs somebody who mends a key or a quota."""
+    """From the file actor `file`: it needs somebody who mends a key or a quota."""
 
     part: int
     error: str
+    file: str = ""
 
 
 class NoteFileResumed(Command, frozen=True):
@@ -471,6 +509,22 @@ class NoteTrouble(Command, frozen=True):
     part: int
     error: str
     blocked: bool
+
+
+class NoteOverdue(Command, frozen=True):
+    """Report: the provider has not ended `provider_batch`, although its window and the margin are over."""
+
+    part: int
+    provider_batch: str
+
+
+class DeferPart(Command, frozen=True):
+    """Report: the provider failed `provider_batch` for want of room, before any line of it was run."""
+
+    part: int
+    provider_batch: str
+    code: str
+    message: str
 
 
 class EndPart(Command, frozen=True):
@@ -577,8 +631,11 @@ BATCH_EVENTS = (
     BatchPolled,
     PollTroubled,
     PollRecovered,
+    BatchOverdue,
+    PartDeferred,
     PartEnded,
     ResultsTaken,
+    PartResubmitted,
     PartSettled,
     LineAnswered,
     LineFailed,

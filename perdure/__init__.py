@@ -13,6 +13,7 @@ from perdure.events.batch import BatchClosed as BatchClosed
 from perdure.events.batch import BatchDiscarded as BatchDiscarded
 from perdure.events.batch import BatchFinished as BatchFinished
 from perdure.events.batch import BatchOpened as BatchOpened
+from perdure.events.batch import BatchOverdue as BatchOverdue
 from perdure.events.batch import BatchPolled as BatchPolled
 from perdure.events.batch import BatchSubmitted as BatchSubmitted
 from perdure.events.batch import CancelRequested as CancelRequested
@@ -29,7 +30,9 @@ from perdure.events.batch import LineFailed as LineFailed
 from perdure.events.batch import LinesAbandoned as LinesAbandoned
 from perdure.events.batch import LinesCollected as LinesCollected
 from perdure.events.batch import LineSettled as LineSettled
+from perdure.events.batch import PartDeferred as PartDeferred
 from perdure.events.batch import PartEnded as PartEnded
+from perdure.events.batch import PartResubmitted as PartResubmitted
 from perdure.events.batch import PartSettled as PartSettled
 from perdure.events.batch import PollRecovered as PollRecovered
 from perdure.events.batch import PollTroubled as PollTroubled

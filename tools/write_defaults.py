@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import msgspec
 
-from perdure.actors.batch.asks import CANCEL_PATIENCE_US, GIVE_UP_MARGIN_US
+from perdure.actors.batch.asks import CANCEL_PATIENCE_US, OVERDUE_MARGIN_US
 from perdure.actors.batch.opening import EVERY_S
 from perdure.actors.batch.state import FIRST_POLLS_US, LONGEST_FIRST_POLL_US
 from perdure.actors.purchase import BLOCKED_RETRY_US, SECOND_US
@@ -62,7 +62,7 @@ def page() -> str:
         f"| first poll of larger batches | {LONGEST_FIRST_POLL_US // SECOND_US} |",
         f"| interval between polls | {EVERY_S:g} |",
         f"| a blocked operation tries again by itself after | {BLOCKED_RETRY_US // SECOND_US} |",
-        f"| given up after the provider's window and | {GIVE_UP_MARGIN_US // SECOND_US} |",
+        f"| overdue, and cancelled there, after the provider's window and | {OVERDUE_MARGIN_US // SECOND_US} |",
         f"| given up after a cancel that does not end | {CANCEL_PATIENCE_US // SECOND_US} |",
         "",
         "A provider's own hint for the next poll wins over these, a number that you set wins over the hint.",

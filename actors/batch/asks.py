@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from perdure.actors.batch.direct import asks as direct
+from perdure.actors.batch.rescue import is_rescued
 from perdure.actors.batch.state import (
     BatchState,
     Chunk,
     PartState,
+    file_of,
     first_poll_us,
     is_being_read,
     is_lost,
@@ -22,21 +24,16 @@ from perdure.actors.kind import Effect
 from perdure.actors.lane import LOCAL, Lane
 from perdure.actors.purchase import BLOCKED_RETRY_US, SECOND_US, PurchaseEffect
 from perdure.events.batch import BatchOpened, PartEnded
-from perdure.events.ids import derived_id
 
 PARTS_AT_A_TIME = 16
 """How many parts are on their way at once; the others wait as numbers in the state."""
 
-GIVE_UP_MARGIN_US = 3_600 * SECOND_US
-"""How long after the provider's window a batch that never ends is given up."""
+OVERDUE_MARGIN_US = 3_600 * SECOND_US
+"""How long after the provider's window a batch that has not ended is overdue: an alarm, and it is cancelled there."""
 
 CANCEL_PATIENCE_US = 1_200 * SECOND_US
-"""How long after a cancel the provider may take to end a batch (OpenAI says up to ten minutes; twice that)."""
-
-
-FILE_KIND = "provider_file"
-FILE_ID = "pfile"
-"""The kind, and the prefix of the ids, of the file actors that a batch asks for its parts' files."""
+"""How long after a cancel the provider may take to end a batch before it is given up (OpenAI says up to ten minutes;
+twice that)."""
 
 
 class CloseWindow(Effect, frozen=True, kw_only=True):
@@ -58,10 +55,11 @@ class ReachLineDeadline(Effect, frozen=True, kw_only=True):
 
 
 class AskForFile(Effect, frozen=True, kw_only=True):
-    """Order the part's input file, all of `chunks` without the lines `left_out`, from a provider-file actor, if the
-    provider needs one for it."""
+    """Order the part's input file, all of `chunks` without the lines `left_out`, from the provider-file actor `file`,
+    if the provider needs one for it."""
 
     part: int
+    file: str
     provider: str
     credential: str
     chunks: Sequence[Chunk]
@@ -73,9 +71,11 @@ class Buy(PurchaseEffect, frozen=True, kw_only=True):
     """Create the part's batch at the provider, or find it there.
 
     Its lines are all of `chunks`, numbered from `first` to `last`, without those `left_out`. They lie in
-    `provider_file`; where that is "" they go with the call. `others` are batches at the provider that are not it.
+    `provider_file`; where that is "" they go with the call. `before` is how often the part was bought before, and
+    `others` are batches at the provider that are not it.
     """
 
+    before: int
     provider: str
     endpoint: str
     model: str
@@ -90,7 +90,8 @@ class Buy(PurchaseEffect, frozen=True, kw_only=True):
 class Poll(Effect, frozen=True, kw_only=True):
     """Ask the provider about a part. Times are µs since 1970 UTC; `every_us` is the interval without a hint.
 
-    `cancelling`: the batch is wanted to end.
+    `overdue_at`: when it is to be said that the batch is overdue, `give_up_at`: when it is given up, each 0 for not
+    (yet). `cancelling`: nobody wants the batch any more. `overdue`: it was said, and is the reason why it is cancelled.
     """
 
     part: int
@@ -99,14 +100,17 @@ class Poll(Effect, frozen=True, kw_only=True):
     every_us: int
     hint: bool
     troubled_since: int
+    overdue_at: int
     give_up_at: int
     cancelling: bool
+    overdue: bool
 
 
 class Collect(Effect, frozen=True, kw_only=True):
     """Read what the provider has for a part, from `cursor` bytes into its `source`-th source on.
 
-    `left_out`: the lines of the part that its input file does not have.
+    `left_out`: the lines of the part that its input does not have. `rescuing`: lines that were not finished are bought
+    again.
     """
 
     part: int
@@ -119,6 +123,7 @@ class Collect(Effect, frozen=True, kw_only=True):
     troubled_since: int
     withdraw: str
     left_out: Sequence[tuple[int, int]]
+    rescuing: bool
 
 
 class Cancel(Effect, frozen=True, kw_only=True):
@@ -221,6 +226,7 @@ def _of_part(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane
                 can_find=opened.searchable,
                 provider=opened.provider,
                 settle_us=opened.settle_us,
+                before=len(part.past),
                 endpoint=opened.endpoint,
                 model=opened.model,
                 provider_file=part.provider_file,
@@ -233,11 +239,11 @@ def _of_part(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane
         )
     if part.phase == "submitted":
         poll = _poll(state, opened, part, lane)
-        if withdrawn(state, part) and not part.cancel_sent_at:
+        if (withdrawn(state, part) or part.overdue_at) and not part.cancel_sent_at:
             return (
                 poll,
                 Cancel(
-                    id=f"cancel/{part.number}",
+                    id=f"cancel/{_name(part)}",
                     lane=lane,
                     part=part.number,
                     provider=opened.provider,
@@ -248,7 +254,7 @@ def _of_part(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane
     if part.phase == "ended" and part.end is not None:
         return (
             Collect(
-                id=f"collect/{part.number}/{part.resumes}{'/blocked' if part.blocked else ''}",
+                id=f"collect/{_name(part)}/{part.resumes}{'/blocked' if part.blocked else ''}",
                 lane=lane if part.end.sources else LOCAL,
                 not_before=part.troubled_since + BLOCKED_RETRY_US if part.blocked else 0,
                 part=part.number,
@@ -261,9 +267,15 @@ def _of_part(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane
                 troubled_since=part.troubled_since,
                 left_out=part.left_out,
                 withdraw=_unfinished_file(state, part),
+                rescuing=is_rescued(state, part),
             ),
         )
     return ()
+
+
+def _name(part: PartState) -> str:
+    """The part in the ids of effects: its number, and how often it was bought before."""
+    return f"{part.number}.{len(part.past)}" if part.past else str(part.number)
 
 
 def _chunks(state: BatchState, part: PartState) -> Sequence[Chunk]:
@@ -272,21 +284,23 @@ def _chunks(state: BatchState, part: PartState) -> Sequence[Chunk]:
 
 def _others(state: BatchState) -> frozenset[str]:
     """The batches at the provider that are known already."""
-    return frozenset({*state.unwanted, *(part.provider_batch for part in state.parts)} - {""})
+    known = (batch for part in state.parts for batch in (part.provider_batch, *part.past))
+    return frozenset({*state.unwanted, *known} - {""})
 
 
 def _unfinished_file(state: BatchState, part: PartState) -> str:
     """The file actor that may still be at work for a part, "" when there is none."""
     if part.provider_file or part.inline:
         return ""
-    return part.file or derived_id(FILE_ID, state.actor, part.number)
+    return file_of(state.actor, part)
 
 
 def _ask_for_file(state: BatchState, opened: BatchOpened, part: PartState) -> AskForFile:
     return AskForFile(
-        id=f"file/{part.number}",
+        id=f"file/{_name(part)}",
         lane=LOCAL,
         part=part.number,
+        file=file_of(state.actor, part),
         provider=opened.provider,
         credential=opened.credential,
         chunks=_chunks(state, part),
@@ -301,16 +315,14 @@ def _poll(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane) -
         first = 0  # it has been at the provider for longer than we know: look now, the answer says when to come again
     else:
         first = opened.first_poll_us or (part.hint_us if opened.hint else 0) or first_poll_us(lines)
-    give_up_at = part.submitted_at + opened.window_us + GIVE_UP_MARGIN_US
     not_before = 0 if part.cancel_sent_at else part.submitted_at + first
-    cancelled_at = part.cancel_sent_at or state.cancel_at
-    if cancelled_at:
-        give_up_at = min(give_up_at, cancelled_at + CANCEL_PATIENCE_US)
+    cancelled_at = part.cancel_sent_at or state.cancel_at or part.overdue_at
+    overdue_at = 0 if part.overdue_at else part.submitted_at + opened.window_us + OVERDUE_MARGIN_US
     if part.blocked:
         not_before = max(not_before, part.troubled_since + BLOCKED_RETRY_US)
     cancelling = "/cancelling" if part.cancel_sent_at else ""
     return Poll(
-        id=f"poll/{part.number}/{part.resumes}{'/blocked' if part.blocked else ''}{cancelling}",
+        id=f"poll/{_name(part)}/{part.resumes}{'/blocked' if part.blocked else ''}{cancelling}",
         lane=lane,
         not_before=not_before,
         part=part.number,
@@ -319,6 +331,8 @@ def _poll(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane) -
         every_us=opened.every_us,
         hint=opened.hint,
         troubled_since=part.troubled_since,
-        give_up_at=give_up_at,
+        overdue_at=overdue_at,
+        give_up_at=cancelled_at + CANCEL_PATIENCE_US if cancelled_at else 0,
         cancelling=bool(withdrawn(state, part)),
+        overdue=bool(part.overdue_at),
     )

@@ -19,6 +19,7 @@ from perdure.actors.batch.opening import (
     check_deadline,
     check_on_uncertain,
     check_polling,
+    check_resubmit,
     check_tags,
     deadline_us,
     known_provider,
@@ -92,18 +93,23 @@ class Batches:
         credential: str | None = None,
         deadline_s: float | None = None,
         on_uncertain: OnUncertain = "fail",
+        resubmit: int = 0,
         tags: Mapping[str, str] | None = None,
         polling: Polling | None = None,
     ) -> BatchHandle:
         """Makes every request durable, then lets the batch begin. Every line is in the log before any is sent.
 
         With a `key` that is known and closed, the operation is returned without reading `requests`; one that was cut
-        off while it was read is read again and must be the same. Raises `InvalidRequest`, `TooLarge`, `Unsupported`,
-        `UnknownProvider` (nothing is left half made), `KeyConflict`, `Unavailable`, `Closed`.
+        off while it was read is read again and must be the same. `resubmit`: how often the lines are bought again that
+        the provider left unfinished, because their batch expired, failed, or was cancelled by the provider.
+
+        Raises `InvalidRequest`, `TooLarge`, `Unsupported`, `UnknownProvider` (nothing is left half made),
+        `KeyConflict`, `Unavailable`, `Closed`.
         """
         adapter = known_provider(self._providers, provider)
         check_deadline(deadline_s)
         check_on_uncertain(on_uncertain)
+        check_resubmit(resubmit)
         credential = credential or self._defaults.credential
         check_text(credential, "credential", longest=LONGEST_NAME)
         tags = {**self._tags, **(tags or {})}
@@ -117,6 +123,7 @@ class Batches:
             credential=credential,
             deadline_us=deadline_us(deadline_s),
             on_uncertain=on_uncertain,
+            resubmit=resubmit,
             tags=tags,
             polling=polling,
         )
@@ -140,6 +147,7 @@ class Batches:
         credential: str | None = None,
         deadline_s: float | None = None,
         on_uncertain: OnUncertain = "fail",
+        resubmit: int = 0,
         tags: Mapping[str, str] | None = None,
         polling: Polling | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[Line]]:
@@ -155,6 +163,7 @@ class Batches:
                 credential=credential,
                 deadline_s=deadline_s,
                 on_uncertain=on_uncertain,
+                resubmit=resubmit,
                 tags=tags,
                 polling=polling,
             )
@@ -286,6 +295,7 @@ class _Order(Struct, frozen=True, kw_only=True):
     credential: str
     deadline_us: int
     on_uncertain: OnUncertain
+    resubmit: int
     tags: Mapping[str, str]
     polling: Polling
 
@@ -297,6 +307,7 @@ class _Order(Struct, frozen=True, kw_only=True):
             model=model,
             credential=self.credential,
             on_uncertain=self.on_uncertain,
+            resubmit=self.resubmit,
             deadline_us=self.deadline_us,
             tags=self.tags,
             polling=self.polling,

@@ -58,6 +58,7 @@ def open_window(state: BatchState, command: OpenBatch, at: int) -> Sequence[Even
             tags=command.tags,
             minimum=command.minimum,
             direct=command.direct,
+            resubmit=command.resubmit,
         ),
     )
 

@@ -168,10 +168,11 @@ def _orphaned(state: BatchState, report: NoteSubmitted, at: int) -> Sequence[Eve
     """A purchase that nobody asks for now: adopted while its part has none and tries for none, else to be cancelled."""
     if state.opened is None:
         raise Rejected(f"{state.actor} is not open: it bought nothing", field="batch")
-    if report.provider_batch in {*(part.provider_batch for part in state.parts), *state.unwanted}:
+    known = {batch for part in state.parts for batch in (part.provider_batch, *part.past)}
+    if report.provider_batch in known | {*state.unwanted}:
         return ()
     part = state.parts[report.part] if 0 <= report.part < len(state.parts) else None
-    if part is not None and part.phase == "ready":
+    if part is not None and part.phase == "ready" and report.attempt >= part.since_attempt:
         purchase = part.purchase
         if purchase.phase in ("open", "lost") or report.attempt == purchase.attempt:
             return (adopted(part, report, at),)

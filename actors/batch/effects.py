@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from perdure.actors.batch import asks, rows
 from perdure.actors.batch import state as pure
 from perdure.actors.batch.asks import (
-    FILE_ID,
-    FILE_KIND,
     AskForFile,
     Buy,
     Cancel,
@@ -26,13 +24,14 @@ from perdure.actors.batch.direct.effects import DirectLines
 from perdure.actors.batch.input_file import Input
 from perdure.actors.batch.ports import BatchInput, BatchProvider, Blobs, ProviderBatch, Sought
 from perdure.actors.batch.reading import Reading
-from perdure.actors.batch.state import CODEC, FOLD, KIND, BatchState
+from perdure.actors.batch.state import CODEC, FILE_KIND, FOLD, KIND, BatchState
 from perdure.actors.batch.watching import Watching, is_blocking
 from perdure.actors.fetch import Fetch, FetchError, Network, Refused
 from perdure.actors.kind import Again, Effect, Index, Port, Row
 from perdure.actors.live import LiveProvider
 from perdure.actors.nowhere import Nowhere
-from perdure.actors.purchase import SECOND_US, perform_purchase
+from perdure.actors.purchase import SECOND_US
+from perdure.actors.purchasing import perform_purchase
 from perdure.actors.remote_files import RemoteFiles
 from perdure.events.batch import (
     CancelBatch,
@@ -48,7 +47,6 @@ from perdure.events.batch import (
 from perdure.events.command import Command
 from perdure.events.errors import BlobLost
 from perdure.events.event import Event
-from perdure.events.ids import derived_id
 from perdure.events.provider_file import AskUpload, ResumeUpload
 from perdure.events.purchase import RefusePurchase
 
@@ -161,16 +159,15 @@ class Batches:
                 else:
                     cut.append((await self._blobs.put(rest)).digest)
                     segments.append((cut[-1], len(rest)))
-            file = derived_id(FILE_ID, port.actor, effect.part)
-            await self._order_file(effect, port, file, segments)
+            await self._order_file(effect, port, segments)
         except BlobLost as lost:
             await port.report(FileFailed(part=effect.part, code="blob_lost", message=str(lost)))
         else:
-            await port.report(NoteFileAsked(part=effect.part, file=file))
+            await port.report(NoteFileAsked(part=effect.part, file=effect.file))
         finally:
             self._blobs.release(*cut)
 
-    async def _order_file(self, effect: AskForFile, port: Port, file: str, segments: Sequence[tuple[str, int]]) -> None:
+    async def _order_file(self, effect: AskForFile, port: Port, segments: Sequence[tuple[str, int]]) -> None:
         files = self._files[effect.provider]
         order = AskUpload(
             provider=effect.provider,
@@ -185,11 +182,13 @@ class Batches:
             patience_us=effect.patience_us,
             searchable=files.searchable,
         )
-        await port.tell(FILE_KIND, file, order)
+        await port.tell(FILE_KIND, effect.file, order)
 
     async def _buy(self, effect: Buy, port: Port) -> Again | None:
         provider = self._providers[effect.provider]
         identity = f"{self._log_id}-{port.actor}-{effect.ordinal}"
+        if effect.before:
+            identity = f"{identity}-{effect.before}"
         count = effect.last - effect.first + 1 - size_of(effect.left_out)
         lines = Input(self._blobs, effect.chunks, effect.left_out)
 

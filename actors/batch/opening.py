@@ -17,6 +17,8 @@ from perdure.events.texts import check_text
 LONGEST_DEADLINE_S = 10 * 365 * 86_400.0
 LONGEST_NAME = 256
 """Characters in the name of a credential, a tenant or a principal."""
+MOST_RESUBMISSIONS = 100
+"""How often the unfinished lines of a batch may be bought again at most."""
 MOST_TAGS, LONGEST_TAG = 64, 1_024
 """Tags of one operation, and characters in the name or the value of one: they are kept in its row and listed."""
 
@@ -61,6 +63,7 @@ def open_command(
     on_uncertain: OnUncertain,
     polling: Polling,
     deadline_us: int = 0,
+    resubmit: int = 0,
     tags: Mapping[str, str] | None = None,
     window: Gathering | None = None,
 ) -> OpenBatch:
@@ -85,6 +88,7 @@ def open_command(
         close_after_us=0 if window is None else window.close_after_us,
         minimum=0 if window is None else window.minimum,
         tags=tags or {},
+        resubmit=resubmit,
     )
 
 
@@ -105,6 +109,17 @@ def check_on_uncertain(on_uncertain: OnUncertain) -> None:
             f"on_uncertain is {on_uncertain!r}: one of {', '.join(get_args(OnUncertain))}",
             field="on_uncertain",
             value=on_uncertain,
+        )
+
+
+def check_resubmit(resubmit: int) -> None:
+    """Raises `InvalidRequest` for what is no number of times, or too many."""
+    if type(resubmit) is not int or not 0 <= resubmit <= MOST_RESUBMISSIONS:
+        raise InvalidRequest(
+            f"resubmit is {resubmit!r}: how often, from 0 to {MOST_RESUBMISSIONS}",
+            field="resubmit",
+            limit=MOST_RESUBMISSIONS,
+            value=resubmit,
         )
 
 

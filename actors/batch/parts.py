@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from perdure.actors.batch.bitmap import size_of
-from perdure.actors.batch.state import BatchState, PartState, gone_as, overall, withdrawn
+from perdure.actors.batch.rescue import deferred, is_rescued, resubmitted
+from perdure.actors.batch.state import BatchState, PartState, file_of, gone_as, overall, withdrawn
 from perdure.events.batch import (
     BatchFinished,
+    BatchOverdue,
     BatchPolled,
     BatchSubmitted,
     CancelSent,
+    DeferPart,
     EndPart,
     EndStatus,
     FileAsked,
@@ -29,6 +32,7 @@ from perdure.events.batch import (
     NoteFileAsked,
     NoteFileNotNeeded,
     NoteFileResumed,
+    NoteOverdue,
     NotePolled,
     NoteSubmitted,
     NoteTrouble,
@@ -70,6 +74,8 @@ def decide_part(state: BatchState, command: Command, at: int) -> Sequence[Event]
             return (FileAsked(part=number, file=command.file),) if part.phase == "closed" else ()
         case NoteFileNotNeeded():
             return (FileNotNeeded(part=number),) if part.phase == "closed" else ()
+        case FileStored() | FileFailed() | FileBlocked() if command.file not in ("", file_of(state.actor, part)):
+            return ()  # of an earlier round
         case FileStored():
             if part.phase not in ("closed", "filing"):
                 return ()
@@ -95,6 +101,11 @@ def decide_part(state: BatchState, command: Command, at: int) -> Sequence[Event]
         case NoteCancelSent():
             sent = part.phase != "submitted" or part.cancel_sent_at
             return () if sent else (CancelSent(part=number, at=at),)
+        case NoteOverdue():
+            late = part.phase == "submitted" and command.provider_batch == part.provider_batch and not part.overdue_at
+            return (BatchOverdue(part=number, provider_batch=part.provider_batch, at=at),) if late else ()
+        case DeferPart():
+            return _defer(state, part, command, at)
         case EndPart():
             return _end(part, command)
         case TakeResults():
@@ -169,6 +180,15 @@ def _polled(part: PartState, command: NotePolled) -> Sequence[Event]:
             )
         )
     return events
+
+
+def _defer(state: BatchState, part: PartState, command: DeferPart, at: int) -> Sequence[Event]:
+    if part.phase != "submitted" or command.provider_batch != part.provider_batch:
+        return ()
+    waits = deferred(state, part, command, at)
+    if waits is not None:
+        return (waits,)
+    return (PartEnded(part=part.number, status="failed", code=command.code, message=plain(command.message)),)
 
 
 def _end(part: PartState, command: EndPart) -> Sequence[Event]:
@@ -257,6 +277,8 @@ def _settle(state: BatchState, part: PartState, command: SettlePart) -> Sequence
         for number, (offset, length) in sorted(own.items())
     ]
     rest = _without(ranges, own)
+    if rest and is_rescued(state, part):
+        return (resubmitted(part, settlements),)
     if rest:
         settlements.append(Settlement(command.code, rest, command.blob, command.offset, command.length))
     settled = PartSettled(part=part.number, settlements=settlements)

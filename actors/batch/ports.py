@@ -72,7 +72,8 @@ class ProviderBatch(Struct, frozen=True, kw_only=True):
 
     `sources` name everything that must be read for the results, output first, then errors, in words that `results`
     understands: a file's id, a URL, `inline`; empty ones are left out. `poll_after_s` is the provider's own hint for
-    the next poll, in seconds.
+    the next poll, in seconds. `no_room`: it `failed` before any line was run, for a limit on what may wait at the
+    provider at a time; later it may be taken.
     """
 
     id: str
@@ -85,14 +86,19 @@ class ProviderBatch(Struct, frozen=True, kw_only=True):
     sources: Sequence[str] = ()
     problems: Sequence[InputProblem] = ()
     poll_after_s: float | None = None
+    no_room: bool = False
 
 
 class OutputLine(Struct, frozen=True, gc=False):
-    """One result line: the id that we planted, whether it holds an answer, and the line itself without its newline."""
+    """One result line: the id that we planted, whether it holds an answer, and the line itself without its newline.
+
+    `unfinished`: it only says that the batch expired or was cancelled before the line was run.
+    """
 
     line_id: str
     ok: bool
     raw: bytes
+    unfinished: bool = False
 
 
 class Stored(Protocol):

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from perdure.actors.batch.asks import FILE_KIND, Collect
+from perdure.actors.batch.asks import Collect
 from perdure.actors.batch.input_file import number_of
 from perdure.actors.batch.ports import BatchProvider, Blobs
+from perdure.actors.batch.state import FILE_KIND
 from perdure.actors.batch.watching import is_blocking, trouble
 from perdure.actors.fetch import Fetch, FetchError, Network, Refused
 from perdure.actors.kind import Again, Port
@@ -60,7 +61,7 @@ class Reading:
         async with provider.results(fetch, effect.end.sources[source], skip_bytes=behind) as chunks:
             async for chunk in chunks:
                 for raw in chunk:
-                    run.add(raw, provider, prefix)
+                    run.add(raw, provider, prefix, rescuing=effect.rescuing)
                     if len(run.lines) >= RUN_LINES or run.size_bytes >= RUN_BYTES:
                         await self._report_run(effect, port, source, run)
                         run = _Run(run.cursor)
@@ -141,8 +142,8 @@ class _Run:
         self.foreign = 0
         self.unreadable = 0
 
-    def add(self, raw: bytes, provider: BatchProvider, prefix: str) -> None:
-        """Takes one line of a result source."""
+    def add(self, raw: bytes, provider: BatchProvider, prefix: str, *, rescuing: bool) -> None:
+        """Takes one line of a result source. `rescuing`: a line that only says that it was not run stays open."""
         self.cursor += len(raw) + 1
         if not raw.strip():
             return
@@ -154,6 +155,8 @@ class _Run:
         number = line_number(identifier[len(prefix) :]) if identifier.startswith(prefix) else None
         if number is None:
             self.foreign += 1
+            return
+        if line.unfinished and rescuing:
             return
         if not line.ok:
             self.failed.append(len(self.numbers))

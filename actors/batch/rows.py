@@ -9,6 +9,7 @@ from perdure.events.batch import (
     LinesAbandoned,
     LinesCollected,
     LineSettled,
+    PartResubmitted,
     PartSettled,
     ResultsTaken,
 )
@@ -83,7 +84,7 @@ def index(event: Event) -> Index:
             return Index([ItemRow(event.number, "", kept_as, event.blob, 0, event.length)], (event.blob,))
         case LineSettled():
             return Index([ItemRow(event.number, "", "unanswered", event.blob, 0, event.length)], (event.blob,))
-        case PartSettled():
+        case PartSettled() | PartResubmitted():
             return Index(
                 [
                     ItemRow(number, "", "unanswered", settlement.blob, settlement.offset, settlement.length)

@@ -22,6 +22,7 @@ from perdure.events.batch import (
     BatchDiscarded,
     BatchFinished,
     BatchOpened,
+    BatchOverdue,
     BatchPolled,
     BatchSubmitted,
     CancelRequested,
@@ -39,21 +40,29 @@ from perdure.events.batch import (
     LinesCollected,
     LineSettled,
     Part,
+    PartDeferred,
     PartEnded,
+    PartResubmitted,
     PartSettled,
     PollRecovered,
     PollTroubled,
     ResultsTaken,
+    Settlement,
 )
 from perdure.events.codec import Codec
 from perdure.events.event import Event
+from perdure.events.ids import derived_id
 from perdure.events.purchase import PURCHASE_EVENTS, DuplicatePurchase
 from perdure.events.supervision import SUPERVISION_EVENTS
 
 KIND = "batch"
-FOLD = 4
+FOLD = 5
 
 CODEC: Codec[Event] = Codec(KIND, (*BATCH_EVENTS, *PURCHASE_EVENTS, *SUPERVISION_EVENTS))
+
+FILE_KIND = "provider_file"
+FILE_ID = "pfile"
+"""The kind, and the prefix of the ids, of the file actors that a batch asks for its parts' files."""
 
 FIRST_POLLS_US = ((10, 30 * SECOND_US), (100, 60 * SECOND_US), (1_000, 300 * SECOND_US))
 """The first poll by batch size, below each bound; the seed's table (contract, section 4.3)."""
@@ -91,6 +100,11 @@ class PartState(Struct):
     `inline`: it has no input file, its lines go into the call that creates its batch. `left_out` are the lines that it
     is bought without: they were abandoned before the window closed. `given_up`
     is why the last of its lines was abandoned, "" while somebody waits for one.
+
+    A part may be bought several times, one after the other: `past` are its batches that are over, `since_attempt` is
+    the first attempt of the purchase that goes on, `round` counts those that came of unfinished lines, and `deferrals`
+    those that came of want of room there, which began at `deferred_since`. `overdue_at`: since when the provider is
+    late.
     """
 
     number: int
@@ -119,6 +133,12 @@ class PartState(Struct):
     cursor: int = 0
     left_out: Sequence[tuple[int, int]] = ()
     given_up: str = ""
+    past: list[str] = field(default_factory=list[str])
+    since_attempt: int = 1
+    round: int = 0
+    deferrals: int = 0
+    deferred_since: int = 0
+    overdue_at: int = 0
 
 
 class BatchState(Struct):
@@ -369,6 +389,18 @@ def _evolve_part(state: BatchState, event: Event) -> None:
             part.trouble, part.troubled_since, part.blocked = "", 0, ""
         case CancelSent():
             part.cancel_sent_at = event.at
+        case BatchOverdue():
+            part.overdue_at = event.at
+        case PartDeferred():
+            _begin_again(part, "ready", event.retry_at)
+            part.deferrals += 1
+            part.deferred_since = part.deferred_since or event.at
+        case PartResubmitted():
+            _settle(state, event.settlements)
+            _begin_again(part, "closed", 0)
+            part.round, part.deferrals, part.deferred_since = event.round, 0, 0
+            part.inline, part.file, part.provider_file = False, "", ""
+            part.left_out = state.settled.runs(part.part.first, part.part.last)
         case PartEnded():
             if event.abandoned and part.phase == "submitted" and part.provider_batch not in state.unwanted:
                 state.unwanted.append(part.provider_batch)
@@ -377,11 +409,29 @@ def _evolve_part(state: BatchState, event: Event) -> None:
             part.purchase.end()
         case PartSettled():
             part.phase = "settled"
-            for settlement in event.settlements:
-                for number in _within(state, settlement.ranges):
-                    state.failed += _mark(state, number)
+            _settle(state, event.settlements)
         case _:
             state.anomalies += 1
+
+
+def _begin_again(part: PartState, phase: str, retry_at: int) -> None:
+    """What the part was bought as is over; it is bought anew from `phase` on."""
+    if part.provider_batch:
+        part.past.append(part.provider_batch)
+    part.purchase.again(retry_at)
+    part.since_attempt = part.purchase.attempt
+    part.phase, part.provider_batch, part.status = phase, "", ""
+    part.submitted_at, part.hint_us, part.reconciled = 0, 0, False
+    part.total, part.completed, part.failed = 0, 0, 0
+    part.trouble, part.troubled_since, part.blocked, part.resume_file = "", 0, "", False
+    part.cancel_sent_at, part.overdue_at = 0, 0
+    part.end, part.source, part.cursor = None, 0, 0
+
+
+def _settle(state: BatchState, settlements: Sequence[Settlement]) -> None:
+    for settlement in settlements:
+        for number in _within(state, settlement.ranges):
+            state.failed += _mark(state, number)
 
 
 def _take(state: BatchState, event: ResultsTaken) -> None:
@@ -427,6 +477,12 @@ def blocked(state: BatchState) -> str:
 def withdrawn(state: BatchState, part: PartState) -> str:
     """Why nobody wants the part any more (`caller` or `deadline`), "" while somebody does."""
     return state.cancel or part.given_up
+
+
+def file_of(actor: str, part: PartState) -> str:
+    """The file actor that is asked for a part's input: another one for each round, for it holds other lines."""
+    file = derived_id(FILE_ID, actor, part.number)
+    return derived_id(FILE_ID, file, part.round) if part.round else file
 
 
 def is_being_read(state: BatchState, number: int) -> bool:

@@ -19,6 +19,7 @@ from perdure.events.batch import (
     LineAnswered,
     LinesAbandoned,
     LineSettled,
+    PartResubmitted,
     PartSettled,
     ResubmitBatch,
     ResultsTaken,
@@ -254,7 +255,7 @@ def _settled_by(event: Event) -> Sequence[int]:
         case ResultsTaken():
             late = {*event.cancelled, *event.expired}
             return [number for number in event.numbers if number not in late] if late else event.numbers
-        case PartSettled():
+        case PartSettled() | PartResubmitted():
             return _numbers(ranges for settlement in event.settlements for ranges in settlement.ranges)
         case LinesAbandoned():
             return _numbers(event.ranges)

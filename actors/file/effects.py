@@ -16,7 +16,8 @@ from perdure.actors.file.state import CODEC, FOLD, KIND, FileState
 from perdure.actors.kind import Again, Effect, Index, Port, Row
 from perdure.actors.nowhere import Nowhere
 from perdure.actors.provider_file.effects import Segments
-from perdure.actors.purchase import BLOCKED_RETRY_US, BLOCKING, PASSING, SECOND_US, perform_purchase
+from perdure.actors.purchase import BLOCKED_RETRY_US, BLOCKING, PASSING, SECOND_US
+from perdure.actors.purchasing import perform_purchase
 from perdure.actors.remote_files import RemoteFile, RemoteFiles, Upload
 from perdure.events.command import Command
 from perdure.events.errors import BlobLost

@@ -20,7 +20,8 @@ from perdure.actors.provider_file.state import (
     WarnOwner,
     WatchUpload,
 )
-from perdure.actors.purchase import SECOND_US, perform_purchase
+from perdure.actors.purchase import SECOND_US
+from perdure.actors.purchasing import perform_purchase
 from perdure.actors.remote_files import RemoteFile, RemoteFiles, Upload
 from perdure.events.batch import FileBlocked, FileFailed, FileStored
 from perdure.events.command import Command
@@ -104,11 +105,13 @@ class ProviderFiles:
     async def perform(self, effect: Effect, port: Port) -> Again | None:
         """See `Kind`."""
         if isinstance(effect, TellOwner):
-            await port.tell(effect.owner_kind, effect.owner, _news(effect))
+            await port.tell(effect.owner_kind, effect.owner, _news(effect, port.actor))
             await port.report(NoteOwnerTold())
             return None
         if isinstance(effect, WarnOwner):
-            await port.tell(effect.owner_kind, effect.owner, FileBlocked(part=effect.part, error=effect.error))
+            await port.tell(
+                effect.owner_kind, effect.owner, FileBlocked(part=effect.part, error=effect.error, file=port.actor)
+            )
             await port.report(NoteOwnerWarned(attempt=effect.attempt))
             return None
         if isinstance(effect, WatchUpload):
@@ -199,7 +202,7 @@ class ProviderFiles:
         return Again(max(retry_after_s, min(LONGEST_LOOK_S, max(1.0, waited_us / SECOND_US / 4))))
 
 
-def _news(effect: TellOwner) -> Command:
+def _news(effect: TellOwner, file: str) -> Command:
     if effect.provider_file:
-        return FileStored(part=effect.part, provider_file=effect.provider_file)
-    return FileFailed(part=effect.part, code=effect.code, message=effect.message)
+        return FileStored(part=effect.part, provider_file=effect.provider_file, file=file)
+    return FileFailed(part=effect.part, code=effect.code, message=effect.message, file=file)

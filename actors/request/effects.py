@@ -17,7 +17,7 @@ from perdure.actors.lane import Lane
 from perdure.actors.live import LiveProvider
 from perdure.actors.nowhere import Nowhere
 from perdure.actors.prompts import Prompts
-from perdure.actors.purchase import perform_purchase
+from perdure.actors.purchasing import perform_purchase
 from perdure.actors.request import state as pure
 from perdure.actors.request.state import CODEC, FOLD, KIND, Ask, LetFilesGo, ReachDeadline, RequestState
 from perdure.actors.resolving import Resolution

@@ -58,6 +58,8 @@ _BATCH: Final = msgspec.json.Decoder(BatchObject)
 _BATCH_PAGE: Final = msgspec.json.Decoder(Page[BatchObject])
 _BATCHES_A_PAGE: Final = 100  # the most that OpenAI gives (section 1.2)
 _NOTHING_TO_CANCEL: Final = frozenset({"cancelling", "cancelled", "completed", "failed", "expired"})
+_NO_ROOM: Final = "token_limit_exceeded"
+"""How OpenAI fails a batch whose tokens do not fit into what may be enqueued for its model (section 1.2)."""
 _POLL_HEADER: Final = "openai-poll-after-ms"
 
 
@@ -190,6 +192,7 @@ def _shown(batch: BatchObject, answer: HttpAnswer | None = None) -> ProviderBatc
         sources=tuple(id_ for id_ in (batch.output_file_id, batch.error_file_id) if id_),
         problems=tuple(_problem(problem) for problem in problems),
         poll_after_s=None if answer is None else _poll_after_s(answer.headers),
+        no_room=any(problem.code == _NO_ROOM for problem in problems),
     )
 
 

@@ -25,6 +25,9 @@ _read_lines: Final = msgspec.json.Decoder(ReadLine)
 _result_lines: Final = msgspec.json.Decoder(ResultLine)
 _errors: Final = msgspec.json.Decoder(ErrorBody | None)
 
+_UNFINISHED: Final = frozenset({"batch_expired", "batch_cancelled"})
+"""OpenAI's codes for lines that were not run because their batch expired or was cancelled (section 1.2)."""
+
 
 def parse_line(raw: bytes) -> OutputLine | None:
     """The line's id and whether it holds an answer; None where not even an id can be read."""
@@ -39,7 +42,7 @@ def parse_line(raw: bytes) -> OutputLine | None:
         and response.body is not None
         and not isinstance(judge(response.body), LineError)
     )
-    return OutputLine(read.custom_id, ok, raw)
+    return OutputLine(read.custom_id, ok, raw, unfinished=response is None and _is_unfinished(read.error))
 
 
 def read_line(raw: bytes) -> Answer | LineError:
@@ -65,7 +68,14 @@ def _parse_slowly(raw: bytes) -> OutputLine | None:
         line = _result_lines.decode(raw)
     except DECODE_ERRORS:
         return None
-    return OutputLine(line.custom_id, isinstance(read_line(raw), Answer), raw)
+    unfinished = line.response is None and _is_unfinished(line.error)
+    return OutputLine(line.custom_id, isinstance(read_line(raw), Answer), raw, unfinished)
+
+
+def _is_unfinished(error: Raw) -> bool:
+    """Whether a line without a response was not run because its batch ended before."""
+    said = optional(_errors, error)
+    return said is not None and said.code in _UNFINISHED
 
 
 def _refused(response: LineResponse) -> LineError:

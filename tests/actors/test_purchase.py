@@ -23,8 +23,8 @@ from perdure.actors.purchase import (
     SECOND_US,
     Purchase,
     PurchaseEffect,
-    perform_purchase,
 )
+from perdure.actors.purchasing import perform_purchase
 from perdure.events.command import Command
 from perdure.events.errors import Superseded
 from perdure.events.event import Event

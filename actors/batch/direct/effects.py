@@ -16,7 +16,7 @@ from perdure.actors.batch.state import Chunk
 from perdure.actors.fetch import Fetch, Network
 from perdure.actors.kind import Again, Port
 from perdure.actors.live import LiveProvider
-from perdure.actors.purchase import perform_purchase
+from perdure.actors.purchasing import perform_purchase
 from perdure.events.batch import FailLine, NoteLineAnswered, SettleLine
 from perdure.events.errors import BlobLost, Unavailable
 from perdure.events.requests import Answer, LineError

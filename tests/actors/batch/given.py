@@ -12,11 +12,13 @@ from perdure.events.batch import (
     BatchClosed,
     BatchFinished,
     BatchOpened,
+    BatchOverdue,
     BatchSubmitted,
     CancelRequested,
     CollectLines,
     EndPart,
     FileAsked,
+    FileNotNeeded,
     FileReady,
     FileResumeAsked,
     FileTroubled,
@@ -30,7 +32,9 @@ from perdure.events.batch import (
     NoteSubmitted,
     OpenBatch,
     Part,
+    PartDeferred,
     PartEnded,
+    PartResubmitted,
     PartSettled,
     PollTroubled,
     ResultsTaken,
@@ -203,6 +207,22 @@ FINISHED: Final[Sequence[Event]] = (
     settled((3, 3)),
     BatchFinished(status="succeeded", ok=3, failed=1),
 )
+LATE: Final = AT + 90_001 * SECOND_US
+OVERDUE: Final[Sequence[Event]] = (*SUBMITTED, BatchOverdue(part=0, provider_batch="p-1", at=LATE))
+DEFERRED: Final[Sequence[Event]] = (
+    *SUBMITTED,
+    PartDeferred(part=0, provider_batch="p-1", at=AT, retry_at=AT + 60 * SECOND_US, code="token_limit_exceeded"),
+)
+RESCUING: Final[Sequence[Event]] = (
+    opened(resubmit=1),
+    *SUBMITTED[1:],
+    ended("expired", "batch_expired"),
+    taken(0, 1),
+)
+RESUBMITTED: Final[Sequence[Event]] = (
+    *RESCUING,
+    PartResubmitted(part=0, round=1, provider_batch="p-1", status="expired"),
+)
 CANCELLING: Final[Sequence[Event]] = (*SUBMITTED, CancelRequested(reason="caller", at=AT))
 
 DIRECT: Final[Sequence[Event]] = (*COLLECTING, closed(direct=True))
@@ -215,6 +235,7 @@ PHASES: Final[Mapping[str, Sequence[Event]]] = {
     "collecting": COLLECTING,
     "closed": CLOSED,
     "filing": FILING,
+    "inline": (*CLOSED, FileNotNeeded(part=0)),
     "file blocked": (*FILING, FileTroubled(part=0, error="no key", at=AT)),
     "file resumed": (*FILING, FileTroubled(part=0, error="no key", at=AT), FileResumeAsked(part=0)),
     "ready": READY,
@@ -224,6 +245,10 @@ PHASES: Final[Mapping[str, Sequence[Event]]] = {
     "lost": LOST,
     "submitted": SUBMITTED,
     "troubled": (*SUBMITTED, PollTroubled(part=0, error="503", at=AT)),
+    "overdue": OVERDUE,
+    "deferred": DEFERRED,
+    "rescuing": RESCUING,
+    "resubmitted": RESUBMITTED,
     "cancelling": CANCELLING,
     "ended": ENDED,
     "finished": FINISHED,

@@ -49,6 +49,14 @@ class Sold(Struct, frozen=True):
     payload: str
 
 
+class Ending(Struct, frozen=True):
+    """How a batch ends: its last status, what it says of its input, and whether it is for want of room."""
+
+    status: ProviderStatus
+    problems: Sequence[InputProblem] = ()
+    no_room: bool = False
+
+
 class SoldBatch(Struct):
     """A batch at the provider. `ends_as`: its last status; `ends_at`: when (s of trio's clock)."""
 
@@ -60,6 +68,7 @@ class SoldBatch(Struct):
     ends_as: ProviderStatus = "completed"
     problems: Sequence[InputProblem] = ()
     cancelled: bool = False
+    no_room: bool = False
 
 
 class World:
@@ -88,6 +97,12 @@ class World:
         self.account: list[Sold] = []
         self.ends_as: ProviderStatus = "completed"
         self.problems: Sequence[InputProblem] = ()
+        self.endings: list[Ending] = []
+        """How the next batches end; those after them as `ends_as` and `problems` say."""
+        self.tells_unfinished = False
+        """Whether results have a line for each request that was not run."""
+        self.deaf = False
+        """Whether a cancel ends nothing."""
         self.edit: Callable[[list[bytes]], list[bytes]] = list
         """What the provider does to the result lines before it hands them out."""
         self.failures: dict[str, list[tuple[str, Exception]]] = {}
@@ -135,14 +150,16 @@ class World:
                 if not file_id:
                     file_id = f"inline-{hashlib.sha256(body).hexdigest()}"
                     self.files[file_id] = ("", body, virtual_us())
+                ending = self.endings.pop(0) if self.endings else Ending(self.ends_as, self.problems)
                 self.batches[batch_id] = SoldBatch(
                     id=batch_id,
                     identity=asked["identity"],
                     file=file_id,
                     created_at=virtual_us(),
                     ends_at=trio.current_time() + self.batch_s,
-                    ends_as=self.ends_as,
-                    problems=self.problems,
+                    ends_as=ending.status,
+                    problems=ending.problems,
+                    no_room=ending.no_room,
                 )
                 self.account.append(Sold("batch", batch_id, asked["identity"], file_id))
                 return self._batch(batch_id)
@@ -159,7 +176,7 @@ class World:
                 return self._batch(asked["id"])
             case "cancel":
                 batch = self.batches[asked["id"]]
-                if trio.current_time() < batch.ends_at:
+                if trio.current_time() < batch.ends_at and not self.deaf:
                     batch.ends_at, batch.ends_as, batch.cancelled = trio.current_time() + 5.0, "cancelled", True
                 return None
             case _:
@@ -171,7 +188,10 @@ class World:
         data = self.files[batch.file][1]
         lines = [self._result(json.loads(line)) for line in data.splitlines()]
         if batch.ends_as != "completed":
-            lines = lines[: len(lines) // 2]
+            done = len(lines) // 2
+            lines, undone = lines[:done], [json.loads(line)["id"] for line in lines[done:]]
+            if self.tells_unfinished:
+                lines += [json.dumps({"id": id_, "error": f"batch_{batch.ends_as}"}).encode() for id_ in undone]
         return b"".join(line + b"\n" for line in self.edit(lines))
 
     def _result(self, line: Mapping[str, Any]) -> bytes:
@@ -199,6 +219,7 @@ class World:
             "identity": batch.identity,
             "sources": [f"out-{batch_id}"] if ended and batch.ends_as != "failed" else [],
             "problems": [msgspec.to_builtins(problem) for problem in batch.problems] if ended else [],
+            "no_room": ended and batch.no_room,
         }
 
 
@@ -325,7 +346,8 @@ class MemoryBatches:
             value = json.loads(raw)
         except ValueError:
             return None
-        return OutputLine(value["id"], "text" in value, raw)
+        unfinished = value.get("error") in ("batch_expired", "batch_cancelled")
+        return OutputLine(value["id"], "text" in value, raw, unfinished)
 
     def answer(self, endpoint: str, raw: bytes) -> Answer | LineError:
         """See `BatchProvider`."""

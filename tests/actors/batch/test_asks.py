@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from perdure.actors.batch.asks import CANCEL_PATIENCE_US, GIVE_UP_MARGIN_US, PARTS_AT_A_TIME, Poll, effects
+from perdure.actors.batch.asks import CANCEL_PATIENCE_US, OVERDUE_MARGIN_US, PARTS_AT_A_TIME, Poll, effects
 from perdure.actors.batch.effects import Batches
 from perdure.actors.batch.state import first_poll_us
 from perdure.actors.kind import Effect
@@ -19,7 +19,9 @@ from tests.actors.batch.given import (
     CANCELLING,
     CLOSED,
     INTENDED,
+    LATE,
     LOST,
+    OVERDUE,
     PHASES,
     READY,
     SUBMITTED,
@@ -81,11 +83,16 @@ def test_w11_one_batch_has_one_poll() -> None:
         assert [type(effect).__name__ for effect in asked(*given)].count("Poll") == 1
 
 
-def test_w10_polling_ends_an_hour_after_the_providers_window() -> None:
-    """W-10: a part that never ends is given up after the provider's window and an hour; after a cancel much sooner."""
+def test_w10_a_batch_is_overdue_an_hour_after_the_providers_window() -> None:
+    """W-10: a part that never ends is overdue after the provider's window and an hour, which is said once; then it is
+    cancelled, and given up when even that does not end it. After a cancel all that comes much sooner."""
     (poll,) = asked(*SUBMITTED)
     assert isinstance(poll, Poll)
-    assert poll.give_up_at == AT + 86_400 * SECOND_US + GIVE_UP_MARGIN_US
+    assert (poll.overdue_at, poll.give_up_at) == (AT + 86_400 * SECOND_US + OVERDUE_MARGIN_US, 0)
+    poll, cancel = asked(*OVERDUE)
+    assert isinstance(poll, Poll)
+    assert (poll.overdue_at, poll.give_up_at, poll.overdue) == (0, LATE + CANCEL_PATIENCE_US, True)
+    assert (cancel.id, cancel.not_before) == ("cancel/0", 0)
     poll = asked(*CANCELLING, CancelSent(part=0, at=AT + 5))[0]
     assert isinstance(poll, Poll)
     assert poll.give_up_at == AT + 5 + CANCEL_PATIENCE_US

@@ -28,6 +28,7 @@ from perdure.actors.runtime.aggregate import KindFold
 from perdure.events.batch import (
     CancelBatch,
     CloseBatch,
+    DeferPart,
     EndPart,
     ExpireLines,
     FailLine,
@@ -37,8 +38,10 @@ from perdure.events.batch import (
     NoteCancelSent,
     NoteDuplicateCancelled,
     NoteFileAsked,
+    NoteFileNotNeeded,
     NoteFileResumed,
     NoteLineAnswered,
+    NoteOverdue,
     NotePolled,
     NoteSubmitted,
     NoteTrouble,
@@ -49,7 +52,14 @@ from perdure.events.batch import (
 from perdure.events.command import Command
 from perdure.events.errors import Rejected
 from perdure.events.event import Event
-from perdure.events.provider_file import FailUpload, NoteOwnerTold, NoteOwnerWarned, NoteUploaded
+from perdure.events.provider_file import (
+    FailUpload,
+    KeepUploadSession,
+    NoteFileProcessed,
+    NoteOwnerTold,
+    NoteOwnerWarned,
+    NoteUploaded,
+)
 from perdure.events.purchase import (
     DoubtPurchase,
     IntendPurchase,
@@ -75,6 +85,8 @@ STARTS: Final[dict[str, Sequence[Sequence[Event]]]] = {
         (cases.opened(on_uncertain="resubmit", direct=True), cases.collected(0, 2), cases.collected(2, 2)),
         (cases.opened(direct=True), cases.collected(0, 4), cases.closed(4, direct=True)),
         (cases.opened(max_lines=2, on_uncertain="resubmit"), cases.collected(0, 2), cases.collected(2, 2)),
+        (cases.opened(resubmit=2), cases.collected(0, 4), cases.closed(4)),
+        (cases.opened(resubmit=1), *cases.OVERDUE[1:]),
         *cases.PHASES.values(),
     ],
     "provider_file": list(file_cases.PHASES.values()),
@@ -218,10 +230,14 @@ def reports_of(effect: Effect) -> SearchStrategy[list[Command]]:
     """What an effect that is asked for may report."""
     match effect:
         case asks.Buy(ordinal=part, attempt=attempt):
-            return purchase_reports(effect, st.just(NoteSubmitted(part, attempt, f"p-{part}")))
+            return purchase_reports(effect, st.just(NoteSubmitted(part, attempt, f"p-{part}-{attempt}")))
         case file_state.UploadEffect(attempt=attempt):
             fail = st.just(said(FailUpload("blob_lost", "gone")))
-            return fail | purchase_reports(effect, st.just(NoteUploaded(attempt, "f-1")))
+            keep = st.just(said(KeepUploadSession(attempt, "there")))
+            stored = st.booleans().map(lambda processing: NoteUploaded(attempt, "f-1", processing=processing))
+            return fail | keep | purchase_reports(effect, stored)
+        case file_state.WatchUpload():
+            return st.sampled_from([said(NoteFileProcessed()), said(FailUpload("processing_failed", "m"))])
         case file_state.WarnOwner(attempt=attempt):
             return st.just(said(NoteOwnerWarned(attempt)))
         case file_state.TellOwner():
@@ -246,11 +262,12 @@ def reports_of(effect: Effect) -> SearchStrategy[list[Command]]:
                 FileFailed(part, "c", "m"),
                 FileBlocked(part, "no key"),
             ]
-            return st.sampled_from(news).map(lambda one: said(NoteFileAsked(part, "pfile_1"), one))
+            asked = st.sampled_from(news).map(lambda one: said(NoteFileAsked(part, effect.file), one))
+            return asked | st.just(said(NoteFileNotNeeded(part)))
         case asks.ResumeFile(part=part):
             return st.just(said(NoteFileResumed(part), FileStored(part, f"f-{part}")))
-        case asks.Poll(part=part):
-            return _poll_reports(part)
+        case asks.Poll(part=part, provider_batch=batch):
+            return _poll_reports(part, batch)
         case asks.Collect(part=part):
             return _collect_reports(effect, part)
         case asks.Cancel(part=part, provider_batch=batch):
@@ -259,7 +276,7 @@ def reports_of(effect: Effect) -> SearchStrategy[list[Command]]:
             raise AssertionError(effect)
 
 
-def _poll_reports(part: int) -> SearchStrategy[list[Command]]:
+def _poll_reports(part: int, batch: str) -> SearchStrategy[list[Command]]:
     ends: list[Command] = [
         EndPart(part, "completed", "c", "m", ("out", "err")),
         EndPart(part, "expired", "c", "m", ("out",)),
@@ -270,6 +287,8 @@ def _poll_reports(part: int) -> SearchStrategy[list[Command]]:
         NotePolled(part, "processing", 4, 2, 0),
         NoteTrouble(part, "503", False),
         NoteTrouble(part, "401", True),
+        NoteOverdue(part, batch),
+        DeferPart(part, batch, "token_limit_exceeded", "m"),
     ]
     return st.sampled_from([*ends, *shown]).map(said)
 

@@ -15,7 +15,7 @@ from perdure.actors.batch.views import BatchHandle
 from perdure.actors.fetch import NotSent, Refused, Unknown
 from perdure.events.errors import OperationCancelled, OperationExpired, OperationFailed
 from perdure.events.requests import LineError
-from tests.actors.batch.looking import codes, lines_of, submit, types_of
+from tests.actors.batch.looking import codes, lines_of, payloads, submit, types_of
 from tests.actors.batch.memory import NAME, World, prompts
 from tests.actors.batch.rig import serving, verified
 
@@ -192,16 +192,49 @@ async def test_w5_w10_trouble_after_the_submission_is_waited_out(tmp_path: Path,
         await verified(service)
 
 
-async def test_w10_a_provider_that_never_ends_a_batch_is_given_up(tmp_path: Path, clock: Clock) -> None:
-    """W-10: an hour after the provider's window the batch ends as expired, and is cancelled there."""
+async def test_w10_a_batch_past_its_window_is_an_alarm_and_is_cancelled_there(tmp_path: Path, clock: Clock) -> None:
+    """W-10: an hour after the provider's window an alarm is recorded, once, and the batch is cancelled there; what it
+    had done by then is delivered, and the operation ends as expired."""
     world = World(batch_s=10 * 86_400.0)
+    async with serving(tmp_path / "p.db", world, polling=Polling(every_s=600.0)) as service:
+        handle = await submit(service)
+        with pytest.raises(OperationExpired, match="within its window"):
+            await handle.result()
+        assert 25 * 3_600 <= trio.current_time() <= 25.5 * 3_600
+        (alarm,) = await payloads(handle, "BatchOverdue")
+        assert alarm["provider_batch"] == "sold-1"
+        assert world.batches["sold-1"].cancelled
+        assert codes(await lines_of(handle)) == {
+            "r-0": "ok",
+            "r-1": "ok",
+            "r-2": "batch_expired",
+            "r-3": "batch_expired",
+        }
+
+
+async def test_w10_an_alarm_waits_for_a_mended_key_and_gives_nothing_up(tmp_path: Path, clock: Clock) -> None:
+    """W-10: a batch that nobody can ask about is overdue too, and is not given up: what it has is paid for."""
+    world = World()
+    world.fail("status", Refused("no such key", kind="auth", status=401), times=2_880)
+    async with serving(tmp_path / "p.db", world) as service:
+        handle = await submit(service)
+        await trio.sleep(40 * 3_600)
+        assert await handle.refresh() == "blocked"
+        assert len(await payloads(handle, "BatchOverdue")) == 1
+        assert (await handle.result()).ok == 4
+
+
+async def test_w10_a_provider_that_never_ends_a_batch_is_given_up(tmp_path: Path, clock: Clock) -> None:
+    """W-10: a batch that is overdue and that even a cancel does not end is given up, and cancelled there once more."""
+    world = World(batch_s=10 * 86_400.0)
+    world.deaf = True
     async with serving(tmp_path / "p.db", world, polling=Polling(every_s=600.0)) as service:
         handle = await submit(service)
         with pytest.raises(OperationExpired, match="given up"):
             await handle.result()
         assert 25 * 3_600 <= trio.current_time() <= 26 * 3_600
         await trio.sleep(60)
-        assert world.batches["sold-1"].cancelled
+        assert world.asked["cancel"] == 2
         await handle.refresh()
         assert (await types_of(handle))[-1] == "DuplicateCancelled"
 

@@ -130,7 +130,7 @@ async def test_shuffled_missing_extra_duplicate_and_garbled_lines(
         ([faults.OnlyErrorFile(), faults.EmptyIds()], "succeeded", "server_error"),
         ([faults.CompletedWithoutFile()], "succeeded", "batch_item_missing"),
         ([faults.CompletedWithoutFile(), faults.EmptyIds()], "succeeded", "batch_item_missing"),
-        ([faults.FailValidation(code="token_limit_exceeded", message="Too much.")], "failed", "token_limit_exceeded"),
+        ([faults.FailValidation(code="model_mismatch", message="Odd.")], "failed", "model_mismatch"),
         ([faults.ExpireNow(done=0.0)], "expired", "batch_expired"),
         ([faults.Cancelled(done=0.0)], "cancelled", "batch_cancelled"),
     ],
@@ -165,6 +165,21 @@ async def test_partial_output_is_kept(
             "batch_expired" if isinstance(fault, faults.ExpireNow) else "batch_cancelled",
         }
         rig.assert_bought_once()
+
+
+@pytest.mark.parametrize("fault", [faults.ExpireNow(), faults.Cancelled()], ids=["expired", "cancelled"])
+async def test_what_the_provider_left_is_bought_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: faults.ExpireNow | faults.Cancelled
+) -> None:
+    """The error file names the lines that were not run; they alone go into the second batch, and all are answered."""
+    async with rigged(tmp_path, monkeypatch) as rig, rig.open() as service:
+        rig.simulator.faults.arm(fault)
+        handle = await service.batches.submit(requests(10), provider="openai", resubmit=1)
+        assert set((await said(handle)).values()) == {"ok"}
+        assert (await handle.result()).ok == 10
+        state = await handle.state()
+        assert (state.duplicate, state.extra, state.parts[0].round) == (0, 0, 1)
+        rig.assert_bought_once(2)
 
 
 async def test_w9_a_wrong_line_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from perdure.events.batch import (
     CancelBatch,
     CancelLines,
     CloseBatch,
+    DeferPart,
     DiscardBatch,
     ExpireLines,
     FailLine,
@@ -20,7 +21,9 @@ from perdure.events.batch import (
     NoteCancelSent,
     NoteDuplicateCancelled,
     NoteFileAsked,
+    NoteFileNotNeeded,
     NoteFileResumed,
+    NoteOverdue,
     NoteTrouble,
     ResubmitBatch,
     ResumeBatch,
@@ -65,6 +68,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "ResumeBatch": ResumeBatch(),
     "ResubmitBatch": ResubmitBatch(),
     "NoteFileAsked": NoteFileAsked(part=0, file="pfile_1"),
+    "NoteFileNotNeeded": NoteFileNotNeeded(part=0),
+    "NoteOverdue": NoteOverdue(part=0, provider_batch="p-1"),
+    "DeferPart": DeferPart(part=0, provider_batch="p-1", code="token_limit_exceeded", message="m"),
     "FileStored": FileStored(part=0, provider_file="f-1"),
     "FileFailed": FileFailed(part=0, code="invalid_request", message="m"),
     "FileBlocked": FileBlocked(part=0, error="no key"),
@@ -114,7 +120,9 @@ TABLE: Final[Mapping[str, Mapping[str, str]]] = {
     "CancelBatch": {
         "new": "Rejected",
         "collecting": "CancelRequested BatchDiscarded",
-        "intended, doubtful, submitted, troubled, ended, nobody waits, direct owing to nobody": "CancelRequested",
+        "intended, doubtful, submitted, troubled, overdue, ended, rescuing, nobody waits, direct owing to nobody": (
+            "CancelRequested"
+        ),
         "direct": "CancelRequested LinesAbandoned BatchFinished",
         "direct intended, direct doubtful, direct failed": "CancelRequested LinesAbandoned",
         "cancelling, finished": "nothing",
@@ -131,22 +139,38 @@ TABLE: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "NoteFileAsked": {
         "new, collecting, direct*": "Rejected",
-        "closed": "FileAsked",
+        "closed, resubmitted": "FileAsked",
+        "else": "nothing",
+    },
+    "NoteFileNotNeeded": {
+        "new, collecting, direct*": "Rejected",
+        "closed, resubmitted": "FileNotNeeded",
+        "else": "nothing",
+    },
+    "NoteOverdue": {
+        "new, collecting, direct*": "Rejected",
+        "submitted, troubled, cancelling, nobody waits": "BatchOverdue",
+        "else": "nothing",
+    },
+    "DeferPart": {
+        "new, collecting, direct*": "Rejected",
+        "submitted, troubled, overdue": "PartDeferred",
+        "cancelling, nobody waits": "PartEnded",
         "else": "nothing",
     },
     "FileStored": {
         "new, collecting, direct*": "Rejected",
-        "closed, filing, file blocked, file resumed": "FileReady",
+        "closed, filing, file blocked, file resumed, resubmitted": "FileReady",
         "else": "nothing",
     },
     "FileFailed": {
         "new, collecting, direct*": "Rejected",
-        "closed, filing, file blocked, file resumed": "PartEnded",
+        "closed, filing, file blocked, file resumed, resubmitted": "PartEnded",
         "else": "nothing",
     },
     "FileBlocked": {
         "new, collecting, direct*": "Rejected",
-        "closed, filing, file resumed": "FileTroubled",
+        "closed, filing, file resumed, resubmitted": "FileTroubled",
         "else": "nothing",
     },
     "NoteFileResumed": {
@@ -156,7 +180,7 @@ TABLE: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "IntendPurchase": {
         "new, collecting": "Rejected",
-        "ready, direct": "PurchaseIntended",
+        "ready, inline, direct": "PurchaseIntended",
         "intended, direct intended, direct owing to nobody": "nothing",
         "else": "Superseded",
     },
@@ -167,13 +191,13 @@ TABLE: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "RefusePurchase": {
         "new, collecting": "Rejected",
-        "ready, intended, direct, direct intended": "PurchaseRefused",
+        "ready, inline, intended, direct, direct intended": "PurchaseRefused",
         "direct owing to nobody": "PurchaseRefused BatchFinished",
         "else": "nothing",
     },
     "RefusePurchase for good": {
         "new, collecting": "Rejected",
-        "ready, intended": "PartEnded",
+        "ready, inline, intended": "PartEnded",
         "direct, direct intended": "LineFailed",
         "direct owing to nobody": "LineFailed BatchFinished",
         "else": "nothing",
@@ -192,33 +216,33 @@ TABLE: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "NoteDuplicate": {
         "new, collecting, direct*": "Rejected",
-        "ready, refused, intended, doubtful, lost": "DuplicatePurchase",
+        "ready, inline, refused, intended, doubtful, lost, deferred": "DuplicatePurchase",
         "else": "nothing",
     },
     "NoteSubmitted": {
         "new, collecting, direct*": "Rejected",
-        "ready, intended, doubtful, lost": "BatchSubmitted",
+        "ready, inline, intended, doubtful, lost": "BatchSubmitted",
         "else": "nothing",
     },
     "Orphan": {
         "new": "Rejected",
-        "ready, refused, intended, doubtful, lost": "BatchSubmitted",
+        "ready, inline, refused, intended, doubtful, lost": "BatchSubmitted",
         "else": "DuplicatePurchase",
     },
     "NotePolled": {
         "new, collecting, direct*": "Rejected",
-        "submitted, cancelling, nobody waits": "BatchPolled",
+        "submitted, overdue, cancelling, nobody waits": "BatchPolled",
         "troubled": "PollRecovered BatchPolled",
         "else": "nothing",
     },
     "NoteTrouble": {
         "new, collecting, direct*": "Rejected",
-        "submitted, cancelling, ended, nobody waits": "PollTroubled",
+        "submitted, overdue, cancelling, ended, rescuing, nobody waits": "PollTroubled",
         "else": "nothing",
     },
     "EndPart": {
         "new, collecting, direct*": "Rejected",
-        "submitted, troubled, cancelling, nobody waits": "PartEnded",
+        "submitted, troubled, overdue, cancelling, nobody waits": "PartEnded",
         "else": "nothing",
     },
     "TakeResults": {
@@ -229,11 +253,12 @@ TABLE: Final[Mapping[str, Mapping[str, str]]] = {
     "SettlePart": {
         "new, collecting, direct*": "Rejected",
         "ended": "PartSettled BatchFinished",
+        "rescuing": "PartResubmitted",
         "else": "nothing",
     },
     "NoteCancelSent": {
         "new, collecting, direct*": "Rejected",
-        "submitted, troubled, cancelling, nobody waits": "CancelSent",
+        "submitted, troubled, overdue, cancelling, nobody waits": "CancelSent",
         "else": "nothing",
     },
     "NoteDuplicateCancelled": {
@@ -241,13 +266,15 @@ TABLE: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "CancelLines": {
         "new": "Rejected",
-        "finished, nobody waits, direct owing to nobody": "nothing",
+        "finished, nobody waits, direct owing to nobody, rescuing, resubmitted": "nothing",
         "else": "LinesAbandoned",
     },
     "CancelLines, all": {
         "new": "Rejected",
         "finished, nobody waits, direct owing to nobody": "nothing",
-        "closed, filing, file blocked, file resumed, ready, refused, lost": "LinesAbandoned PartEnded",
+        "closed, filing, file blocked, file resumed, ready, inline, refused, lost, deferred, resubmitted": (
+            "LinesAbandoned PartEnded"
+        ),
         "direct, direct failed": "LinesAbandoned BatchFinished",
         "else": "LinesAbandoned",
     },
