@@ -104,6 +104,7 @@ def providers() -> Mapping[str, BatchProvider]:
     """The providers whose batches perdure speaks, by name."""
     return {
         openai.NAME: openai.OpenAIBatches(),
+        anthropic.NAME: anthropic.AnthropicBatches(),
         xai.NAME: xai.XaiBatches(),
         google.NAME: google.GoogleBatches(),
     }

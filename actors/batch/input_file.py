@@ -5,7 +5,8 @@ What is left out is known from the log, so the input is the same however often i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from perdure.actors.batch.bitmap import Ranges, within
 from perdure.actors.batch.ports import Blobs
@@ -20,7 +21,7 @@ class Input:
         self._chunks = chunks
         self._left_out = left_out
 
-    async def pieces(self) -> AsyncIterator[tuple[Chunk, bytes | None]]:
+    async def pieces(self) -> AsyncGenerator[tuple[Chunk, bytes | None]]:
         """Each chunk that has lines of the part, with what is left of it, None for all of it. Raises `BlobLost`."""
         for chunk in self._chunks:
             left_out = within(self._left_out, chunk.first, chunk.first + chunk.count - 1)
@@ -33,10 +34,11 @@ class Input:
         """The bytes of all lines. Raises `BlobLost`."""
         return sum([chunk.size_bytes if rest is None else len(rest) async for chunk, rest in self.pieces()])
 
-    async def runs(self) -> AsyncIterator[bytes]:
+    async def runs(self) -> AsyncGenerator[bytes]:
         """The lines in runs of whole ones. Raises `BlobLost`."""
-        async for chunk, rest in self.pieces():
-            yield await self._blobs.read(chunk.blob) if rest is None else rest
+        async with aclosing(self.pieces()) as pieces:
+            async for chunk, rest in pieces:
+                yield await self._blobs.read(chunk.blob) if rest is None else rest
 
 
 def without(data: bytes, first: int, left_out: Ranges) -> bytes:

@@ -7,13 +7,21 @@ text. Shapes: `contracts/providers.md` section 2, read in Anthropic's Python SDK
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from msgspec import Meta, Raw, Struct
 
 Id = Annotated[str, Meta(min_length=1)]
 Time = Annotated[datetime, Meta(tz=True)]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def microseconds(at: datetime | None) -> int | None:
+    """A time in µs since 1970 UTC."""
+    return None if at is None else (at - _EPOCH) // _MICROSECOND
 
 
 class FileObject(Struct, frozen=True, kw_only=True):
@@ -102,3 +110,61 @@ class UsageBody(Struct, frozen=True, kw_only=True):
     output_tokens_details: OutputDetails | None = None
     cache_creation: CacheCreation | None = None
     service_tier: str | None = None
+
+
+class BatchCounts(Struct, frozen=True):
+    """How many requests of a batch ended how; all but `processing` stay 0 until the batch has ended."""
+
+    processing: int | None = None
+    succeeded: int | None = None
+    errored: int | None = None
+    canceled: int | None = None
+    expired: int | None = None
+
+
+class BatchObject(Struct, frozen=True, kw_only=True):
+    """A message batch."""
+
+    id: Id
+    processing_status: str | None = None
+    request_counts: BatchCounts | None = None
+    created_at: Time | None = None
+    archived_at: Time | None = None
+    results_url: str | None = None
+
+
+class BatchPage(Struct, frozen=True):
+    """One page of the list of batches."""
+
+    data: Sequence[BatchObject]
+    has_more: bool | None = None
+    last_id: str | None = None
+
+
+class ReadResult(Struct, frozen=True):
+    """What became of a request, where it holds nothing unexpected: the fast way to judge a line."""
+
+    type: str | None = None
+    message: MessageBody | None = None
+
+
+class ReadLine(Struct, frozen=True):
+    """A line of results, likewise."""
+
+    custom_id: str
+    result: ReadResult
+
+
+class Result(Struct, frozen=True):
+    """What became of a request: what is only passed on stays raw."""
+
+    type: str | None = None
+    message: Raw = Raw()
+    error: Raw = Raw()
+
+
+class ResultLine(Struct, frozen=True):
+    """A line of results. `result` may be anything."""
+
+    custom_id: str
+    result: Raw = Raw()

@@ -13,6 +13,9 @@ from perdure.testing import faults, simulation
 pytestmark = pytest.mark.trio
 
 ASK = "POST /anthropic/v1/messages"
+PNG = b"\x89PNG\r\n\x1a\n"
+WAV = b"RIFF\x04\x00\x00\x00WAVE"
+"""How files of these types begin."""
 
 
 async def test_a_prompt_is_answered_once(autojump_clock: trio.testing.MockClock) -> None:
@@ -37,14 +40,14 @@ async def test_a_prompt_is_answered_once(autojump_clock: trio.testing.MockClock)
 
 async def test_a_conversation_with_files_goes_the_same_way(autojump_clock: trio.testing.MockClock) -> None:
     turns = [
-        Message("user", (Text("look"), Image(Inline(b"123", "image/png")))),
+        Message("user", (Text("look"), Image(Inline(PNG, "image/png")))),
         Message("assistant", (Text("a picture"),)),
         Message("user", (Document(Inline(b"words", "text/plain")),)),
     ]
     async with simulation() as simulated, simulated.open() as service:
         handle = await service.submit(perdure.Prompt(turns, model="m"), provider="anthropic")
         said = (await handle.result()).text
-        assert said.endswith("look\n[image image/png 3 bytes]\na picture\n[document text/plain 5 bytes]")
+        assert said.endswith("look\n[image image/png 8 bytes]\na picture\n[document text/plain 5 bytes]")
 
 
 async def test_a_raw_body_is_sent_as_it_is(autojump_clock: trio.testing.MockClock) -> None:
@@ -96,10 +99,8 @@ async def test_what_anthropic_refuses_ends_with_its_words(autojump_clock: trio.t
 
 async def test_what_cannot_be_said_is_refused_at_once(autojump_clock: trio.testing.MockClock) -> None:
     async with simulation() as simulated, simulated.open() as service:
-        recording = perdure.Prompt([Message("user", (Audio(Inline(b"x", "audio/wav")),))], model="m")
+        recording = perdure.Prompt([Message("user", (Audio(Inline(WAV, "audio/wav")),))], model="m")
         for prompt in (perdure.Prompt("hello", model="m", temperature=0.5), recording):
             with pytest.raises(perdure.Unsupported):
                 await service.submit(prompt, provider="anthropic")
-        with pytest.raises(perdure.Unsupported):
-            await service.submit(perdure.Prompt("hello", model="m"), provider="anthropic", via="batch")
         assert simulated.requests() == []
