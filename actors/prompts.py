@@ -20,6 +20,7 @@ from perdure.actors.backing import Acting
 from perdure.actors.fetch import Fetch, FetchError
 from perdure.actors.file.files import Files, Sources
 from perdure.actors.file.state import Copy, FileState, current_copy, opened
+from perdure.actors.purchase import SECOND_US
 from perdure.actors.resolving import (
     FileStrategy,
     KnownFile,
@@ -135,13 +136,16 @@ class Prompts:
         endpoint: str,
         credential: str,
         held: Sequence[HeldFile] = (),
+        life_s: float = 0.0,
     ) -> Resolution:
-        """The messages of a prompt as `shows`'s `endpoint` can be told them now. Raises as `resolving.resolve` does."""
+        """The messages of a prompt as `shows`'s `endpoint` can be told them now, and for `life_s` seconds from now.
+
+        Raises as `resolving.resolve` does.
+        """
         assert not isinstance(prompt.content, str)
-        shelf = _Shelf(self._files(who), self._over, credential, {file.id: file for file in held})
-        return await resolve(
-            prompt.content, shows.shows(endpoint), shelf, now=self._over.runtime.now(), strategy=self._strategy
-        )
+        shelf = _Shelf(self._files(who), self._over, credential, life_s, {file.id: file for file in held})
+        now = self._over.runtime.now()
+        return await resolve(prompt.content, shows.shows(endpoint), shelf, now=now, strategy=self._strategy)
 
     async def forget_gone(
         self, resolution: Resolution, who: Who, fetch: Fetch, *, provider: str, credential: str
@@ -205,10 +209,13 @@ async def _held(files: Files, id: str) -> HeldFile | None:
 class _Shelf:
     """Our files as one prompt sees them: see `perdure.actors.resolving.Files`. Those that are held are always there."""
 
-    def __init__(self, files: Files, acting: Acting, credential: str, held: Mapping[str, HeldFile]) -> None:
+    def __init__(
+        self, files: Files, acting: Acting, credential: str, life_s: float, held: Mapping[str, HeldFile]
+    ) -> None:
         self._files = files
         self._acting = acting
         self._credential = credential
+        self._life_s = life_s
         self._held = held
         self.fetches_urls: bool = files.fetches_urls
 
@@ -232,7 +239,8 @@ class _Shelf:
         return await self.look_up(file.id, provider)
 
     async def ensure(self, id: str, provider: str) -> str:
-        return (await self._files.ensure(id, provider=provider, credential=self._credential)).reference
+        file = await self._files.ensure(id, provider=provider, credential=self._credential, life_s=self._life_s)
+        return file.reference
 
     async def read(self, id: str) -> bytes:
         held = self._held.get(id)
@@ -253,5 +261,6 @@ class _Shelf:
         )
 
     def _copy(self, copy: Copy) -> RemoteCopy:
-        usable = copy.status_at(self._acting.runtime.now()) == "uploaded"
+        now = self._acting.runtime.now()
+        usable = copy.status_at(now) == "uploaded" and copy.lasts(now, int(self._life_s * SECOND_US))
         return RemoteCopy(copy.reference, copy.expires_at or None, usable=usable)

@@ -27,9 +27,9 @@ from perdure.actors.file.state import KIND as FILE
 from perdure.actors.file.state import Copy
 from perdure.actors.file.views import CopyHandle, CopyView, FileHandle, FileView, look_at_copy
 from perdure.actors.looking import Origin
-from perdure.actors.prompts import Prompts
 from perdure.actors.orphan.state import KIND as ORPHAN
 from perdure.actors.orphan.views import OrphanHandle, OrphanView
+from perdure.actors.prompts import Prompts
 from perdure.actors.provider_file.state import KIND as PROVIDER_FILE
 from perdure.actors.provider_file.views import ProviderFileHandle, ProviderFileView
 from perdure.actors.request.state import KIND as REQUEST
@@ -165,9 +165,8 @@ class Service:
             providers=acting.providers,
             ids=common.ids,
             defaults=common.defaults.batches,
-            tenant=self._who.tenant,
-            principal=self._who.principal,
-            tags=self._who.tags,
+            who=self._who,
+            prompts=common.prompts,
             handle=lambda row: BatchHandle(acting, row),
         )
         self.files = Files(acting, ids=common.ids, sources=common.sources, who=self._who)

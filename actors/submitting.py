@@ -129,8 +129,9 @@ class Submitting:
                     neutral = structs.replace(command, neutral=True, files=taken_in.held, subject=who.subject)
                     return await self._send(neutral, msgspec.json.encode(taken_in.prompt), who, key)
             group, window = route
+            warnings: Sequence[FileWarning] = ()
             if prompt:
-                encoded, _warnings = await self._resolved(prompt, encoded, who, group)
+                encoded, warnings = await self._resolved(prompt, encoded, who, group)
             place = await self._windows.add(
                 group,
                 window,
@@ -141,6 +142,7 @@ class Submitting:
                     deadline_at=_whole_second(self._runtime.now() + expires_us) if expires_us else 0,
                     principal=who.principal,
                     tags=tags,
+                    warnings=warnings,
                 ),
             )
         except KeyTaken as taken:
@@ -208,7 +210,12 @@ class Submitting:
         endpoint = endpoint_of(words.endpoint, batcher.endpoints)
         assert endpoint is not None
         resolution = await self._prompts.resolve(
-            prompt, who, shows=batcher, endpoint=endpoint, credential=group.credential
+            prompt,
+            who,
+            shows=batcher,
+            endpoint=endpoint,
+            credential=group.credential,
+            life_s=self._strategy.window_s + batcher.window_s,
         )
         shown = structs.replace(prompt, content=resolution.messages)
         encoded = encode_request(batcher, shown, endpoints=batcher.endpoints, endpoint=endpoint)

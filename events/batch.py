@@ -14,6 +14,7 @@ from msgspec import Struct
 from perdure.events.command import Command
 from perdure.events.errors import Rejected
 from perdure.events.event import Event
+from perdure.events.file_warnings import FileWarning
 from perdure.events.purchase import OnUncertain
 from perdure.events.sealed import Sealed
 
@@ -98,7 +99,7 @@ class LinesCollected(Event, frozen=True, tag="LinesCollected"):
     """A run of lines is durable. `names` are the callers' ids, `lengths` the bytes of each line in `blob`, in order.
 
     Lines of a window that callers share have no names, for theirs may clash: they are in `notes`, one for each line of
-    which there is something to note.
+    which there is something to note. A line with files has the hash of what its caller wrote there.
     """
 
     schema: ClassVar[int] = 2
@@ -394,13 +395,17 @@ class OpenBatch(Command, frozen=True):
 
 
 class CollectLines(Command, frozen=True):
-    """Adds a run of lines whose blob is durable. `names` may be empty: then they have none."""
+    """Adds a run of lines whose blob is durable. `names` may be empty: then they have none.
+
+    `warnings` are of files that could not be shown to the provider as they are.
+    """
 
     first: int
     blob: str
     names: Sequence[str]
     lengths: Sequence[int]
     notes: Sequence[LineNote] = ()
+    warnings: Sequence[FileWarning] = ()
 
 
 class CloseBatch(Command, frozen=True):

@@ -197,7 +197,10 @@ class RemoveFile(Command, frozen=True):
 
 
 class PushFile(Command, frozen=True, kw_only=True):
-    """Wants it at a provider. Nothing happens while it is there or on its way. `max_bytes`: the largest file there."""
+    """Wants it at a provider. Nothing happens while it is there or on its way. `max_bytes`: the largest file there.
+
+    `life_us`: how long it should be there from now on, in µs; one that will not, and is not new, is joined by another.
+    """
 
     provider: str
     credential: str
@@ -205,6 +208,7 @@ class PushFile(Command, frozen=True, kw_only=True):
     settle_us: int
     searchable: bool
     max_bytes: int
+    life_us: int = 0
 
 
 class LoseCopy(Command, frozen=True):

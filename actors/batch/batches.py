@@ -5,14 +5,14 @@ A job larger than the provider takes in one batch becomes several parts and stay
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 
 import trio
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from perdure.actors.batch.collecting import difference
-from perdure.actors.batch.intake import Intake, Requests, Reread, Run, first_difference
+from perdure.actors.batch.intake import Intake, Reread, Run, first_difference
 from perdure.actors.batch.opening import (
     LONGEST_NAME,
     Polling,
@@ -26,15 +26,26 @@ from perdure.actors.batch.opening import (
     open_command,
 )
 from perdure.actors.batch.ports import BatchProvider
-from perdure.actors.batch.state import KIND, BatchState
+from perdure.actors.batch.showing import Requests, Shown
+from perdure.actors.batch.state import CODEC, KIND, BatchState
 from perdure.actors.batch.views import BatchHandle, Order
+from perdure.actors.prompts import Prompts, prompt_digest
 from perdure.actors.runtime.runtime import Runtime
-from perdure.events.batch import CloseBatch, CollectLines, DiscardBatch, OpenBatch, ResumeBatch
+from perdure.actors.who import Who
+from perdure.events.batch import (
+    CloseBatch,
+    CollectLines,
+    DiscardBatch,
+    LineNote,
+    LinesCollected,
+    OpenBatch,
+    ResumeBatch,
+)
 from perdure.events.errors import InvalidRequest, KeyConflict, NotFound, PerdureError, Rejected
 from perdure.events.ids import IdSource
 from perdure.events.keys import check_key
 from perdure.events.purchase import OnUncertain
-from perdure.events.requests import Line
+from perdure.events.requests import Line, Prompt
 from perdure.events.texts import check_text
 from perdure.store.blobs import BlobStore
 from perdure.store.log import LogReader
@@ -66,9 +77,8 @@ class Batches:
         providers: Mapping[str, BatchProvider],
         ids: IdSource,
         defaults: BatchDefaults,
-        tenant: str,
-        principal: str,
-        tags: Mapping[str, str],
+        who: Who,
+        prompts: Prompts,
         handle: Callable[[ActorRow], BatchHandle],
     ) -> None:
         self._runtime = runtime
@@ -77,9 +87,9 @@ class Batches:
         self._providers = providers
         self._ids = ids
         self._defaults = defaults
-        self._tenant = tenant
-        self._principal = principal
-        self._tags = tags
+        self._who = who
+        self._tenant = who.tenant
+        self._prompts = prompts
         self._handle = handle
 
     async def submit(
@@ -112,7 +122,7 @@ class Batches:
         check_resubmit(resubmit)
         credential = credential or self._defaults.credential
         check_text(credential, "credential", longest=LONGEST_NAME)
-        tags = {**self._tags, **(tags or {})}
+        tags = {**self._who.tags, **(tags or {})}
         check_tags(tags)
         polling = polling or self._defaults.polling
         check_polling(polling)
@@ -176,7 +186,11 @@ class Batches:
 
     async def _begin(self, actor: str, order: _Order, requests: Requests) -> BatchHandle:
         """Collects `requests` into a new batch, or into one that was cut off while it was collected."""
-        intake = Intake(order.adapter, actor, order.endpoint)
+
+        async def show(prompt: Prompt) -> Shown:
+            return await self._shown(prompt, order)
+
+        intake = Intake(order.adapter, actor, order.endpoint, show)
         opened = closed = False
         try:
             async with aclosing(intake.runs(requests)) as runs:
@@ -205,6 +219,21 @@ class Batches:
                 await self._forget(actor)
         return await self._handle_of(actor)
 
+    async def _shown(self, prompt: Prompt, order: _Order) -> Shown:
+        """A prompt with its files as the provider can be told them now: lines are written as they will be sent."""
+        adapter = order.adapter
+        endpoint = order.endpoint or adapter.endpoints[0]
+        resolution = await self._prompts.resolve(
+            prompt,
+            self._who,
+            shows=adapter,
+            endpoint=endpoint,
+            credential=order.credential,
+            life_s=adapter.window_s,
+        )
+        digest = prompt_digest(adapter.name, endpoint, prompt)
+        return Shown(structs.replace(prompt, content=resolution.messages), digest, tuple(resolution.warnings))
+
     async def _forget(self, actor: str) -> None:
         """Gives up a batch that was cut off while it was read and that nobody can name again: it has no key."""
         with trio.move_on_after(FORGET_S, shield=True), suppress(PerdureError):
@@ -217,29 +246,50 @@ class Batches:
         blob = await self._blobs.put(b"".join(run.lines))
         try:
             command = CollectLines(
-                first=run.first, blob=blob.digest, names=run.names, lengths=[len(line) for line in run.lines]
+                first=run.first,
+                blob=blob.digest,
+                names=run.names,
+                lengths=[len(line) for line in run.lines],
+                notes=run.notes,
+                warnings=run.warnings,
             )
             await self._tell(actor, command, size=LINE_COMMAND_BYTES * len(run.lines))
         except Rejected:
-            await self._explain_difference(actor, run, order)
-            raise
+            if not await self._is_repeat(actor, run, order):
+                raise
         finally:
             self._blobs.release(blob.digest)
 
-    async def _explain_difference(self, actor: str, run: Run, order: _Order) -> None:
-        """A run that was collected before came with other content: name the first line that differs."""
+    async def _is_repeat(self, actor: str, run: Run, order: _Order) -> bool:
+        """Whether a run that was refused is one that was collected before: its callers wrote the same, although their
+        files may be called something else by now. Raises `KeyConflict` that names the first line that differs."""
         state: BatchState = (await self._runtime.state(KIND, actor, self._tenant)).state
         chunk = next((chunk for chunk in state.chunks if chunk.first == run.first), None)
         if chunk is None or order.key is None:
-            return
+            return False
         before = (await self._blobs.read(chunk.blob)).splitlines(keepends=True)
-        line = run.first + first_difference(before, run.lines) + 1
+        same = {note.number - run.first for note in run.notes if note in await self._notes(actor, run.first)}
+        place = first_difference(before, run.lines, same)
+        if place is None:
+            return True
+        line = run.first + place + 1
         raise KeyConflict(
             f"the key {order.key!r} belongs to {actor}, whose line {line} was another: use another key",
             key=order.key,
             existing_id=actor,
             difference=f"line {line}",
         )
+
+    async def _notes(self, actor: str, first: int) -> Sequence[LineNote]:
+        """What was noted of the lines of the run that begins with line `first`."""
+        after = 0
+        while page := await self._log.stream(actor, after=after):
+            for record in page:
+                event = CODEC.decode(record.payload) if record.type == LinesCollected.__name__ else None
+                if isinstance(event, LinesCollected) and event.first == first:
+                    return event.notes
+                after = record.version
+        return ()
 
     async def _resume(self, holder: Holder, order: _Order, requests: Requests) -> BatchHandle:
         assert order.key is not None
@@ -276,7 +326,7 @@ class Batches:
         size: int = 256,
     ) -> None:
         await self._runtime.tell(
-            KIND, actor, command, tenant=self._tenant, key=key, size=size, principal=self._principal
+            KIND, actor, command, tenant=self._tenant, key=key, size=size, principal=self._who.principal
         )
 
     async def _handle_of(self, actor: str) -> BatchHandle:

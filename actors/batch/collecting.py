@@ -97,9 +97,10 @@ def collect(state: BatchState, command: CollectLines) -> Sequence[Event]:
     if opened.close_at and (lines == opened.max_lines or total == opened.max_bytes):
         return (
             collected,
+            *command.warnings,
             *_closed(state, opened, [*state.chunks, Chunk(command.first, count, command.blob, size_bytes)]),
         )
-    return (collected,)
+    return (collected, *command.warnings)
 
 
 def close_window(state: BatchState, at: int) -> Sequence[Event]:

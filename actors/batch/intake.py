@@ -5,22 +5,24 @@ Bounded memory: one run at a time. What cannot be known before the end, that a n
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Container, Iterator, Sequence
+from contextlib import aclosing
 
 import trio
 from msgspec import Struct
 
 from perdure.actors.batch.ports import BatchLimits, BatchProvider
-from perdure.actors.encoding import Encoded, encode_request
+from perdure.actors.batch.showing import Requests, ShowFiles, Shown, show_words, shown
+from perdure.actors.encoding import Encoded, encode_request, endpoint_of
+from perdure.events.batch import LineNote
 from perdure.events.errors import InvalidRequest, TooLarge
+from perdure.events.file_warnings import FileWarning
 from perdure.events.requests import Prompt, RawRequest
 
 RUN_LINES = 1_000
 RUN_BYTES = 4_000_000
 """Lines enter the log in runs of at most this many lines and about this many bytes; both are part of what makes a
 re-read batch comparable, so a change of them needs care with batches that are being collected."""
-
-Requests = Iterable[Prompt | RawRequest] | AsyncIterable[Prompt | RawRequest]
 
 
 class Reread:
@@ -72,22 +74,29 @@ class _Reading:
 
 
 class Run(Struct):
-    """A run of encoded lines: the callers' names, the lines with their newlines, and what all of them ask for."""
+    """A run of encoded lines: the callers' names, and the lines with their newlines. `notes` hold what the callers of
+    lines with files wrote, as hashes; `warnings` are of what was left out of them."""
 
     first: int
     names: list[str]
     lines: list[bytes]
     size_bytes: int
+    notes: list[LineNote] = []
+    warnings: list[FileWarning] = []
 
 
 class Intake:
-    """Reads requests for one batch. `endpoint` and `model` are known once the first run is read."""
+    """Reads requests for one batch. `endpoint` and `model` are known once the first run is read.
 
-    def __init__(self, provider: BatchProvider, actor: str, endpoint: str | None) -> None:
+    `show` shows a prompt its files; left out, lines are only judged.
+    """
+
+    def __init__(self, provider: BatchProvider, actor: str, endpoint: str | None, show: ShowFiles = show_words) -> None:
         self.endpoint = endpoint or ""
         self.model = ""
         self._provider = provider
         self._actor = actor
+        self._show = show
         self._names: set[str] = set()
         self._limits: BatchLimits | None = None
         self._run = Run(0, [], [], 0)
@@ -95,15 +104,9 @@ class Intake:
     async def runs(self, requests: Requests) -> AsyncGenerator[Run]:
         """The requests in runs. Raises `InvalidRequest` (with the line), `TooLarge`, `Unsupported`."""
         number = 0
-        if isinstance(requests, AsyncIterable):
-            async for request in requests:
-                whole = self._add(request, number)
-                number += 1
-                if whole is not None:
-                    yield whole
-        else:
-            for request in requests:
-                whole = self._add(request, number)
+        async with aclosing(shown(requests, self._show)) as ready:
+            async for one in ready:
+                whole = self._add(one, number)
                 number += 1
                 if whole is not None:
                     yield whole
@@ -111,8 +114,9 @@ class Intake:
         if self._run.lines:
             yield self._run
 
-    def _add(self, request: Prompt | RawRequest, number: int) -> Run | None:
+    def _add(self, ready: Shown, number: int) -> Run | None:
         """Takes one request; gives the run that is whole without it."""
+        request = ready.request
         line = number + 1
         endpoints = self._provider.endpoints
         one = encode_request(self._provider, request, endpoints=endpoints, endpoint=self.endpoint or None, line=line)
@@ -153,11 +157,15 @@ class Intake:
         run.names.append(name)
         run.lines.append(encoded)
         run.size_bytes += len(encoded)
+        if ready.digest:
+            run.notes.append(LineNote(number, digest=ready.digest))
+        run.warnings.extend(ready.warnings)
         return whole
 
     def _begin(self, first: Encoded) -> BatchLimits:
         """The first request says what the batch is for."""
-        self.endpoint = self.endpoint or first.endpoint
+        if not self.endpoint or endpoint_of(first.endpoint, (self.endpoint,)) is not None:
+            self.endpoint = first.endpoint  # with the model's name in it, where that stands in the path
         self.model = first.model
         self._limits = self._provider.limits(self.endpoint)
         return self._limits
@@ -175,9 +183,10 @@ class Intake:
         return name
 
 
-def first_difference(before: Sequence[bytes], now: Sequence[bytes]) -> int:
-    """The index of the first line that differs between two runs."""
+def first_difference(before: Sequence[bytes], now: Sequence[bytes], same: Container[int] = frozenset()) -> int | None:
+    """The index of the first line that differs between two runs, None where there is none. Lines in `same` are the same
+    to their callers, although providers may call their files something else by now."""
     for index, (was, wanted) in enumerate(zip(before, now, strict=False)):
-        if was != wanted:
+        if was != wanted and index not in same:
             return index
-    return min(len(before), len(now))
+    return None if len(before) == len(now) else min(len(before), len(now))

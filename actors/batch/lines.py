@@ -33,6 +33,7 @@ from perdure.events.batch import (
 from perdure.events.command import Command
 from perdure.events.errors import OperationFailed
 from perdure.events.event import Event
+from perdure.events.file_warnings import FILE_WARNINGS
 from perdure.events.purchase import PURCHASE_EVENTS
 from perdure.events.requests import Answer, LineError
 from perdure.store.recorded_event import RecordedEvent, with_event
@@ -229,6 +230,8 @@ def _concerns(event: Event, number: int, part: int | None) -> bool:
             return any(first <= number <= last for first, last in event.ranges)
         case LineAnswered() | LineFailed() | LineSettled():
             return event.number == number
+        case _ if isinstance(event, FILE_WARNINGS):
+            return getattr(event, "line", None) == number
         case PartSettled():
             return any(first <= number <= last for each in event.settlements for first, last in each.ranges)
         case _ if isinstance(event, PURCHASE_EVENTS):

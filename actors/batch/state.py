@@ -51,6 +51,7 @@ from perdure.events.batch import (
 )
 from perdure.events.codec import Codec
 from perdure.events.event import Event
+from perdure.events.file_warnings import FILE_WARNINGS
 from perdure.events.ids import derived_id
 from perdure.events.purchase import PURCHASE_EVENTS, DuplicatePurchase
 from perdure.events.supervision import SUPERVISION_EVENTS
@@ -58,7 +59,7 @@ from perdure.events.supervision import SUPERVISION_EVENTS
 KIND = "batch"
 FOLD = 5
 
-CODEC: Codec[Event] = Codec(KIND, (*BATCH_EVENTS, *PURCHASE_EVENTS, *SUPERVISION_EVENTS))
+CODEC: Codec[Event] = Codec(KIND, (*BATCH_EVENTS, *FILE_WARNINGS, *PURCHASE_EVENTS, *SUPERVISION_EVENTS))
 
 FILE_KIND = "provider_file"
 FILE_ID = "pfile"
@@ -240,6 +241,8 @@ def evolve(state: BatchState, event: Event) -> BatchState:
             state.failed += _mark(state, event.number)
         case LineFailed():
             _evolve_line(state, event.number, event)
+        case _ if isinstance(event, FILE_WARNINGS):
+            pass  # they are for people
         case _ if isinstance(event, PURCHASE_EVENTS):
             if state.direct is not None:
                 _evolve_line(state, event.ordinal, event)

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import outcome
 import trio
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from perdure.actors.batch.intake import RUN_BYTES, RUN_LINES
 from perdure.actors.batch.opening import Gathering, Polling, open_command
@@ -25,6 +25,7 @@ from perdure.actors.purchase import SECOND_US
 from perdure.actors.runtime.runtime import Runtime
 from perdure.events.batch import CloseBatch, CollectLines, LineNote, WindowClosed
 from perdure.events.errors import Closed, TooLarge
+from perdure.events.file_warnings import FileWarning
 from perdure.events.ids import IdSource
 from perdure.events.purchase import OnUncertain
 from perdure.store.blobs import BlobStore
@@ -58,7 +59,9 @@ class Place(Struct, frozen=True):
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """A request that looks for a window. `deadline_at` is µs since 1970 UTC, 0 for none."""
+    """A request that looks for a window. `deadline_at` is µs since 1970 UTC, 0 for none; `warnings` are of files
+    that were left out of it.
+    """
 
     encoded: Encoded
     key: str | None
@@ -66,6 +69,7 @@ class Request(Struct, frozen=True, kw_only=True):
     deadline_at: int
     principal: str
     tags: Mapping[str, str]
+    warnings: Sequence[FileWarning] = ()
 
 
 class _Waiting:
@@ -279,6 +283,11 @@ class Windows:
             names=[""] * len(lines),
             lengths=[len(line) for line in lines],
             notes=[_note(number, waiting.request) for number, waiting in enumerate(taken, first)],
+            warnings=[
+                structs.replace(warning, line=number)
+                for number, waiting in enumerate(taken, first)
+                for warning in waiting.request.warnings
+            ],
         )
         size = LINE_COMMAND_BYTES * len(lines)
         try:

@@ -157,7 +157,9 @@ def _push(state: FileState, created: FileCreated, command: PushFile, at: int) ->
         )
     copy = current_copy(state, command.provider, command.credential)
     status = None if copy is None else copy.status_at(at)
-    if status in ("pending", "processing", "uploaded"):
+    if status in ("pending", "processing"):
+        return ()
+    if copy is not None and status == "uploaded" and copy.lasts(at, command.life_us):
         return ()
     order = CopyOrdered(
         ordinal=state.next_ordinal,
@@ -168,7 +170,7 @@ def _push(state: FileState, created: FileCreated, command: PushFile, at: int) ->
         settle_us=command.settle_us,
         searchable=command.searchable,
     )
-    if copy is not None and copy.status == "uploaded":
+    if copy is not None and copy.status == "uploaded" != status:
         return (CopyExpired(copy.order.ordinal), order)
     return (order,)
 

@@ -158,14 +158,20 @@ class Files:
             raise over(id, life)
         await self._tell(id, RemoveFile(everywhere=everywhere))
 
-    async def ensure(self, file: FileReference | str, /, *, provider: str, credential: str = "default") -> ProviderFile:
-        """The copy that requests can name now, after an upload if there is none. Raises as `push` and its result do."""
-        id = _id_of(file)
+    async def ensure(
+        self, file: FileReference | str, /, *, provider: str, credential: str = "default", life_s: float = 0.0
+    ) -> ProviderFile:
+        """The copy that requests can name now and for `life_s` seconds, after an upload if there is none.
+
+        Where no copy lives that long at the provider, it is one that is new. Raises as `push` and its result do.
+        """
+        id, life_us = _id_of(file), int(life_s * SECOND_US)
         state = await self._kept(id)
         copy = current_copy(state, provider, credential)
-        if copy is not None and copy.status_at(self._runtime.now()) == "uploaded":
+        now = self._runtime.now()
+        if copy is not None and copy.status_at(now) == "uploaded" and copy.lasts(now, life_us):
             return provider_file(copy)
-        return await (await self._push(id, provider, credential)).result()
+        return await (await self._push(id, provider, credential, life_us)).result()
 
     async def lost(self, file: FileReference | str, /, *, provider: str, reference: str) -> None:
         """Says that a provider did not know `reference` when a request named it (a 404 or 403 on use).
@@ -260,7 +266,7 @@ class Files:
             raise _conflict(key, row.actor, "content")
         return FileReference(row.actor)
 
-    async def _push(self, id: str, provider: str, credential: str) -> CopyHandle:
+    async def _push(self, id: str, provider: str, credential: str, life_us: int = 0) -> CopyHandle:
         check_text(credential, "credential", longest=LONGEST_NAME)
         remote = known_provider(self._acting.remote_files, provider)
         await self._kept(id)
@@ -271,6 +277,7 @@ class Files:
             settle_us=int(remote.settle_s * SECOND_US),
             searchable=remote.searchable,
             max_bytes=remote.max_bytes,
+            life_us=life_us,
         )
         try:
             await self._tell(id, command)

@@ -107,6 +107,12 @@ class Copy(Struct):
         over = self.status == "uploaded" and self.usable_until and now >= self.usable_until
         return "expired" if over else self.status
 
+    def lasts(self, now: int, life_us: int) -> bool:
+        """Whether it can be used for `life_us` from `now` on, or for nine tenths of its whole life where that is less:
+        a new copy would hardly last longer."""
+        until = self.usable_until
+        return not until or until - now >= min(life_us, (until - self.at) * 9 // 10)
+
     def fail(self, code: str, message: str = "", http_status: int = 0) -> None:
         """It is of no use."""
         self.purchase.end()

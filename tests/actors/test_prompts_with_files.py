@@ -193,11 +193,98 @@ async def test_bad_prompts_are_refused_before_anything_is_kept(autojump_clock: C
 # ---------------------------------------------------------------- batched
 
 
-@pytest.mark.parametrize("provider", ["openai"])
-async def test_a_line_of_a_batch_names_files_too(autojump_clock: Clock, provider: str) -> None:
-    async with serving() as (_, service):
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_a_request_that_waits_for_others_names_files_too(autojump_clock: Clock, provider: str) -> None:
+    async with serving() as (simulated, service):
         file = await service.files.upload(LARGE_PDF, filename="tides.pdf")
         handle = await service.submit(about(file), provider=provider, via="batch", key="line-1")
-        answer = await handle.result()
-        assert "what is this?" in answer.text
+        assert "what is this?" in (await handle.result()).text
         assert (await service.submit(about(file), provider=provider, via="batch", key="line-1")).id == handle.id
+        assert bought(simulated, "batch") == 1
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_a_batch_names_files_each_uploaded_once(autojump_clock: Clock, provider: str) -> None:
+    async with serving() as (_, service):
+        file = await service.files.upload(LARGE_PDF, filename="tides.pdf")
+        prompts = [about(file, f"question {number}") for number in range(100)]
+        prompts[1:1] = [perdure.Prompt("no file here", model="m-1")]
+        async with service.batches.run(prompts, provider=provider, order="input") as lines:
+            answers = [line.answer async for line in lines]
+        assert [answer is not None and answer.text.count("question") for answer in answers] == [1, 0, *[1] * 99]
+        (info,) = [info async for info in service.files.list()]
+        assert [info_copy.status for info_copy in info.copies] == ["uploaded"]
+
+
+async def test_what_is_left_out_of_a_line_is_an_event_that_names_it(autojump_clock: Clock) -> None:
+    async with serving() as (_, service):
+        prompts = [about(perdure.FileReference(f"file_{number}"), f"question {number}") for number in range(3)]
+        handle = await service.batches.submit(prompts, provider="openai")
+        await handle.result()
+        async with aclosing(handle.events()) as events:
+            told = [record.event async for record in events if record.type == "FileNotFound"]
+        assert told == [
+            perdure.FileNotFound(place="content[0].parts[1]", line=number, id=f"file_{number}", reason="unknown")
+            for number in range(3)
+        ]
+
+
+async def test_a_batch_names_a_copy_that_lives_as_long_as_it(autojump_clock: Clock) -> None:
+    """A copy at Google lives for two days, and a batch may take as long: one that is a day old is joined by another."""
+    async with serving() as (_, service):
+        file = await service.files.upload(LARGE_PDF, filename="tides.pdf", ttl_s="persistent")
+        old = await service.files.ensure(file, provider="google")
+        await trio.sleep(DAY_S)
+        await (await service.submit(about(file), provider="google")).result()
+        assert [copied.reference for copied in (await service.files.info(file)).copies] == [old.reference]
+        handle = await service.batches.submit([about(file), about(file, "and this?")], provider="google")
+        assert (await handle.result()).ok == 2
+        first, second = (await service.files.info(file)).copies
+        assert (first.reference, first.status, second.status) == (old.reference, "uploaded", "uploaded")
+
+
+async def test_a_batch_that_is_read_again_is_judged_by_what_its_caller_wrote(autojump_clock: Clock) -> None:
+    """Its file has another name at the provider by then; a line that says something else is named."""
+    async with simulation() as simulated:
+        async with simulated.open() as service:
+            file = await service.files.upload(LARGE_PDF, filename="tides.pdf", ttl_s="persistent")
+
+            async def cut_off() -> AsyncGenerator[perdure.Prompt]:
+                for number in range(1_100):
+                    yield about(file, f"question {number}")
+                raise ConnectionError("the source went away")
+
+            with pytest.raises(ConnectionError):
+                await service.batches.submit(cut_off(), provider="google", key="job")
+            await trio.sleep(DAY_S)
+        async with simulated.open() as service:
+            again = [about(file, f"question {number}") for number in range(1_100)]
+            other = [*again[:7], about(file, "another question"), *again[8:]]
+            with pytest.raises(perdure.KeyConflict) as caught:
+                await service.batches.submit(other, provider="google", key="job")
+            assert caught.value.difference == "line 8"
+            assert len((await service.files.info(file)).copies) == 2
+            handle = await service.batches.submit(again, provider="google", key="job")
+            assert (await handle.result()).ok == 1_100
+
+
+async def test_a_line_with_a_file_that_can_never_be_shown_is_named(autojump_clock: Clock) -> None:
+    async with serving() as (simulated, service):
+        bad = perdure.DataUrl("data:application/pdf;base64,AAA*")
+        prompts = [perdure.Prompt("no file", model="m-1"), about(bad), about(bad)]
+        with pytest.raises(perdure.InvalidRequest, match=r"line 2.*content\[0\]\.parts\[1\]"):
+            await service.batches.submit(prompts, provider="openai")
+        assert bought(simulated, "batch") == 0
+
+
+async def test_a_batch_whose_file_cannot_be_uploaded_is_not_sent_and_can_be_submitted_again(
+    autojump_clock: Clock,
+) -> None:
+    async with serving() as (simulated, service):
+        simulated.faults.arm(faults.AnswerStatus(route="POST /openai/v1/files", status=400, count=1))
+        file = await service.files.upload(b"%PDF-1.7" + bytes(36_000_000), filename="tides.pdf")
+        with pytest.raises(perdure.OperationFailed):
+            await service.batches.submit([about(file)], provider="openai", key="job")
+        handle = await service.batches.submit([about(file)], provider="openai", key="job")
+        assert (await handle.result()).ok == 1
+        assert bought(simulated, "batch") == 1

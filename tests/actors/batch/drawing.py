@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 from hypothesis import strategies as st
@@ -32,12 +32,16 @@ from perdure.events.batch import (
     TakeResults,
 )
 from perdure.events.command import Command, Orphan
+from perdure.events.cost import Cost, Tariff
 from perdure.events.event import Event
+from perdure.events.file_warnings import FileWarning
 from perdure.events.provider_file import ResumeUpload, WithdrawUpload
+from perdure.events.requests import Usage
 from perdure.events.sealed import plain
 from perdure.events.supervision import SUPERVISION_EVENTS
 from tests.actors.batch.given import open_batch
 from tests.actors.living import EPOCH_US
+from tests.actors.resolving.given import WARNINGS
 
 COMMANDS: Final[tuple[type[Command], ...]] = tuple(
     value
@@ -56,6 +60,7 @@ KIND_EVENTS: Final[Mapping[str, frozenset[type[Event]]]] = {
 LINES_AT_MOST: Final = 6
 _PROVIDER_IDS = ("p-1", "p-2", "p-3")
 _BLOB = "b" * 64
+COST: Final = Cost(provider="openai", model="m", credential="default", tier="batch", amount=7, source="provider")
 
 small: SearchStrategy[int] = st.integers(-1, LINES_AT_MOST)
 times: SearchStrategy[int] = st.integers(0, 40).map(lambda hours: EPOCH_US + hours * 3_600 * SECOND_US)
@@ -106,6 +111,12 @@ _FIELDS: Final[Mapping[str, SearchStrategy[Any]]] = {
     "model": st.just("m"),
     "credential": st.just("default"),
     "blob": st.just(_BLOB),
+    "cost": st.sampled_from([None, COST]),
+    "costs": st.just(()) | st.lists(st.sampled_from([None, COST]), max_size=4),
+    "rates": st.sampled_from([None, Tariff(input=5)]),
+    "usage": st.sampled_from([None, Usage(input_tokens=3)]),
+    "units": st.none(),
+    "warnings": st.sampled_from([(), WARNINGS]),
 }
 
 
@@ -115,17 +126,27 @@ def struct(kind: type[Any], **fixed: SearchStrategy[Any]) -> SearchStrategy[Any]
     for field in msgspec.structs.fields(kind):
         if field.name in fixed:
             fields[field.name] = fixed[field.name]
-        elif field.name in _FIELDS and "Sealed" not in str(field.type) and (field.name, field.type) != ("status", int):
+        elif _is_drawn_by_name(field):
             fields[field.name] = _FIELDS[field.name]
         else:
             fields[field.name] = _by_type(field.type)
     return st.builds(kind, **fields)
 
 
+def _is_drawn_by_name(field: msgspec.structs.FieldInfo) -> bool:
+    literal = get_origin(field.type) is Literal and field.name == "reason"
+    sealed = "Sealed" in str(field.type)
+    return field.name in _FIELDS and not literal and not sealed and (field.name, field.type) != ("status", int)
+
+
 def _by_type(type_: Any) -> SearchStrategy[Any]:
     name = str(type_)
     if type_ is int:
         return small
+    if type_ == int | None:
+        return st.none() | small
+    if get_origin(type_) is Literal:
+        return st.sampled_from(get_args(type_))
     if type_ is bool:
         return st.booleans()
     if type_ is str:
@@ -150,14 +171,14 @@ def _in_step(kind: type[Any], *names: str) -> SearchStrategy[Any]:
     return st.integers(0, 4).flatmap(whole)
 
 
-def _collect(first: int, count: int) -> CollectLines:
+def _collect(first: int, count: int, warnings: Sequence[FileWarning] = ()) -> CollectLines:
     """A run of lines, each second one with a deadline and a key."""
     names = [f"r-{number}" for number in range(first, first + count)]
     notes = [
         LineNote(number, key=f"k-{number}", deadline_at=EPOCH_US + (1 + number % 4) * 3_600 * SECOND_US)
         for number in range(first, first + count, 2)
     ]
-    return CollectLines(first=first, blob=_BLOB, names=names, lengths=[10] * count, notes=notes)
+    return CollectLines(first=first, blob=_BLOB, names=names, lengths=[10] * count, notes=notes, warnings=warnings)
 
 
 def _command(kind: type[Command]) -> SearchStrategy[Command]:
@@ -182,7 +203,7 @@ commands: SearchStrategy[Command] = st.one_of(
 ASKED_BY_PEOPLE: Final[Mapping[str, Sequence[Command]]] = {
     "batch": [
         open_batch(max_lines=2),
-        _collect(0, 2),
+        _collect(0, 2, WARNINGS),
         _collect(2, 2),
         CancelBatch(),
         CancelLines([1]),
