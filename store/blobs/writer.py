@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import trio
@@ -59,11 +60,12 @@ class BlobWriter:
         """
         self._check_usable()
         offset = self._offset
-        self._buffer += data
         self._offset += len(data)
-        if len(self._buffer) >= self._buffer_bytes:
+        if len(self._buffer) + len(data) < self._buffer_bytes:
+            self._buffer += data
+        else:
             self._usable = False
-            await self._disk.run(self._flush)
+            await self._disk.run(partial(self._flush, data))
             self._usable = True
         return offset
 
@@ -90,11 +92,13 @@ class BlobWriter:
         if not self._usable:
             raise RuntimeError("this blob writer has ended: open another and write the content again")
 
-    def _flush(self) -> None:
+    def _flush(self, data: bytes = b"") -> None:
+        """Writes what was gathered, then `data`, which is as large as the buffer and not copied into it."""
         try:
             if self._draft is None:
                 self._draft = self._scratch.draft(self._key_id)
             self._draft.write(self._buffer)
+            self._draft.write(data)
         except OSError as error:
             if self._draft is not None:
                 self._draft.discard()
