@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from typing import Final
 from urllib.parse import quote
 
-from perdure.actors.fetch import Fetch, HttpRequest, HttpStream, Refused, Unknown
+import msgspec
+
+from perdure.actors.fetch import Fetch, HttpAnswer, HttpRequest, HttpStream, Refused, Unknown
 from perdure.adapters import download
-from perdure.adapters.answers import DECODE_ERRORS, media_type, refuse_answer
+from perdure.adapters.answers import DECODE_ERRORS, media_type, read_answer, refuse_answer
 from perdure.adapters.google.account import NAME, VERSION
 from perdure.adapters.google.fields import number
 from perdure.adapters.google.lines import on_line
@@ -21,7 +24,10 @@ from perdure.adapters.google.names import name_of
 from perdure.adapters.google.places import Places, parse_places
 from perdure.adapters.google.scan import EndsEarly, ResponseScanner
 from perdure.adapters.google.uploads import read_file
+from perdure.adapters.google.wire import Operation
 from perdure.adapters.jsonl import LineTooLong
+
+_OPERATION: Final = msgspec.json.Decoder(Operation)
 
 
 @asynccontextmanager
@@ -73,6 +79,8 @@ async def _responses(
         else:
             if run := known.beyond(scanner.finish()):
                 yield run
+            if not scanner.has_ended:  # what was cut before its responses must not pass for an operation without any
+                read_answer(HttpAnswer(answer.status, answer.headers, bytes(scanner.outline)), _OPERATION)
     except LineTooLong as error:
         refuse_answer(answer.status, answer.headers, f"{name}, {error}", retryable=False)
     except EndsEarly:
