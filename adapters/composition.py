@@ -189,7 +189,15 @@ def kinds_over(
     """All kinds of actor, wired to a log's blobs and to the network."""
     files, live = remote_files(), live_providers()
     return [
-        Batches(log_id=log_id, providers=providers(), files=files, live=live, network=network, blobs=blobs),
+        Batches(
+            log_id=log_id,
+            providers=providers(),
+            files=files,
+            live=live,
+            network=network,
+            blobs=blobs,
+            pricing=pricing,
+        ),
         Files(log_id=log_id, providers=files, network=network, blobs=blobs),
         ProviderFiles(log_id=log_id, providers=files, network=network, blobs=blobs),
         Requests(log_id=log_id, providers=live, network=network, blobs=blobs, prompts=prompts, pricing=pricing),

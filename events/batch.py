@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 from msgspec import Struct
 
 from perdure.events.command import Command
+from perdure.events.cost import Cost
 from perdure.events.errors import Rejected
 from perdure.events.event import Event
 from perdure.events.file_warnings import FileWarning
@@ -547,7 +548,8 @@ class EndPart(Command, frozen=True):
 class TakeResults(Command, frozen=True):
     """Report: a run of result lines lies in a durable blob; `behind` was the cursor when it began.
 
-    `numbers`, `offsets` and `lengths` run in step; `failed` are the places in them of error lines.
+    `numbers`, `offsets` and `lengths` run in step; `failed` are the places in them of error lines. `costs` runs in step
+    with them too: what each line cost, None for one that cost nothing; it may be left out.
     """
 
     part: int
@@ -561,6 +563,7 @@ class TakeResults(Command, frozen=True):
     failed: Sequence[int]
     foreign: int
     unreadable: int
+    costs: Sequence[Cost | None] = ()
 
 
 class SettlePart(Command, frozen=True):
@@ -581,7 +584,7 @@ class ExpireLines(Command, frozen=True):
 
 
 class NoteLineAnswered(Command, frozen=True):
-    """Report: the provider's answer to a line that went live is in a durable blob."""
+    """Report: the provider's answer to a line that went live is in a durable blob, and what it cost."""
 
     bought: ClassVar[bool] = True
 
@@ -590,6 +593,7 @@ class NoteLineAnswered(Command, frozen=True):
     blob: str
     length: int
     ok: bool
+    cost: Cost | None = None
 
 
 class FailLine(Command, frozen=True):

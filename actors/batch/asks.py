@@ -115,6 +115,8 @@ class Collect(Effect, frozen=True, kw_only=True):
 
     part: int
     provider: str
+    endpoint: str
+    model: str
     end: PartEnded
     first: int
     last: int
@@ -259,6 +261,8 @@ def _of_part(state: BatchState, opened: BatchOpened, part: PartState, lane: Lane
                 not_before=part.troubled_since + BLOCKED_RETRY_US if part.blocked else 0,
                 part=part.number,
                 provider=opened.provider,
+                endpoint=opened.endpoint,
+                model=opened.model,
                 end=part.end,
                 first=part.part.first,
                 last=part.part.last,

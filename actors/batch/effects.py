@@ -26,6 +26,7 @@ from perdure.actors.batch.ports import BatchInput, BatchProvider, Blobs, Provide
 from perdure.actors.batch.reading import Reading
 from perdure.actors.batch.state import CODEC, FILE_KIND, FOLD, KIND, BatchState
 from perdure.actors.batch.watching import Watching, is_blocking
+from perdure.actors.costs.pricing import Pricing
 from perdure.actors.fetch import Fetch, FetchError, Network, Refused
 from perdure.actors.kind import Again, Effect, Index, Port, Row
 from perdure.actors.live import LiveProvider
@@ -69,15 +70,19 @@ class Batches:
         blobs: Blobs,
         files: Mapping[str, RemoteFiles] = {},
         live: Mapping[str, LiveProvider] = {},
+        pricing: Pricing | None = None,
     ) -> None:
+        pricing = pricing or Pricing()
         self._log_id = log_id
         self._providers = providers
         self._files = files
         self._network = network
         self._blobs = blobs
         self._watching = Watching(providers=providers, network=network)
-        self._reading = Reading(providers=providers, network=network, blobs=blobs)
-        self._direct = DirectLines(log_id=log_id, batches=providers, live=live, network=network, blobs=blobs)
+        self._reading = Reading(providers=providers, network=network, blobs=blobs, pricing=pricing)
+        self._direct = DirectLines(
+            log_id=log_id, batches=providers, live=live, network=network, blobs=blobs, pricing=pricing
+        )
 
     @classmethod
     def unwired(cls) -> Batches:

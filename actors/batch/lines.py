@@ -31,6 +31,7 @@ from perdure.events.batch import (
     ResumeBatch,
 )
 from perdure.events.command import Command
+from perdure.events.cost import CostRecorded
 from perdure.events.errors import OperationFailed
 from perdure.events.event import Event
 from perdure.events.file_warnings import FILE_WARNINGS
@@ -224,7 +225,7 @@ def _concerns(event: Event, number: int, part: int | None) -> bool:
     match event:
         case LinesCollected():
             return event.first <= number < event.first + len(event.lengths)
-        case ResultsTaken():
+        case ResultsTaken() | CostRecorded():
             return number in event.numbers
         case LinesAbandoned():
             return any(first <= number <= last for first, last in event.ranges)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from perdure.actors.batch.bitmap import size_of
+from perdure.actors.batch.costs import spent
 from perdure.actors.batch.rescue import deferred, is_rescued, resubmitted
 from perdure.actors.batch.state import BatchState, PartState, file_of, gone_as, overall, withdrawn
 from perdure.events.batch import (
@@ -46,6 +47,7 @@ from perdure.events.batch import (
     TakeResults,
 )
 from perdure.events.command import Command
+from perdure.events.cost import Cost
 from perdure.events.errors import Rejected
 from perdure.events.event import Event
 from perdure.events.purchase import (
@@ -212,7 +214,8 @@ def _take(state: BatchState, part: PartState, command: TakeResults) -> Sequence[
 
     The first answer to an abandoned line is kept too: it is paid for.
     """
-    if not len(command.numbers) == len(command.offsets) == len(command.lengths):
+    count = len(command.numbers)
+    if not (count == len(command.offsets) == len(command.lengths) and len(command.costs) in (0, count)):
         raise Rejected(f"a run of results for {state.actor} is not whole", field="numbers")
     expected = part.cursor if command.source == part.source else 0
     if part.phase != "ended" or command.source < part.source or command.behind != expected:
@@ -222,6 +225,7 @@ def _take(state: BatchState, part: PartState, command: TakeResults) -> Sequence[
     lengths: list[int] = []
     failed: list[int] = []
     late: dict[str, list[int]] = {"cancelled": [], "expired": []}
+    costs: list[tuple[int, Cost]] = []
     errors, seen = set(command.failed), set[int]()
     foreign, duplicate = command.foreign, 0
     first, last = part.part.first, part.part.last
@@ -238,27 +242,29 @@ def _take(state: BatchState, part: PartState, command: TakeResults) -> Sequence[
         numbers.append(number)
         offsets.append(offset)
         lengths.append(length)
+        cost = command.costs[place] if command.costs else None
+        if cost is not None:
+            costs.append((number, cost))
         if abandoned:
             late[abandoned].append(number)
         elif place in errors:
             failed.append(number)
-    return (
-        ResultsTaken(
-            part=part.number,
-            source=command.source,
-            cursor=command.cursor,
-            blob=command.blob,
-            numbers=numbers,
-            offsets=offsets,
-            lengths=lengths,
-            failed=failed,
-            extra=foreign,
-            duplicate=duplicate,
-            unreadable=command.unreadable,
-            cancelled=late["cancelled"],
-            expired=late["expired"],
-        ),
+    taken = ResultsTaken(
+        part=part.number,
+        source=command.source,
+        cursor=command.cursor,
+        blob=command.blob,
+        numbers=numbers,
+        offsets=offsets,
+        lengths=lengths,
+        failed=failed,
+        extra=foreign,
+        duplicate=duplicate,
+        unreadable=command.unreadable,
+        cancelled=late["cancelled"],
+        expired=late["expired"],
     )
+    return (*spent(state, costs), taken)
 
 
 def _settle(state: BatchState, part: PartState, command: SettlePart) -> Sequence[Event]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -11,10 +11,12 @@ from perdure.actors.batch.input_file import number_of
 from perdure.actors.batch.ports import BatchProvider, Blobs
 from perdure.actors.batch.state import FILE_KIND
 from perdure.actors.batch.watching import is_blocking, trouble
+from perdure.actors.costs.pricing import Pricing
 from perdure.actors.fetch import Fetch, FetchError, Network, Refused
 from perdure.actors.kind import Again, Port
 from perdure.actors.purchase import PASSING, SECOND_US
 from perdure.events.batch import SettlePart, TakeResults
+from perdure.events.cost import Cost
 from perdure.events.provider_file import WithdrawUpload
 from perdure.events.requests import LineError
 
@@ -32,7 +34,10 @@ _LONGEST_NUMBER = 12
 class Reading:
     """Reads the results of parts."""
 
-    def __init__(self, *, providers: Mapping[str, BatchProvider], network: Network, blobs: Blobs) -> None:
+    def __init__(
+        self, *, providers: Mapping[str, BatchProvider], network: Network, blobs: Blobs, pricing: Pricing
+    ) -> None:
+        self._pricing = pricing
         self._providers = providers
         self._network = network
         self._blobs = blobs
@@ -57,6 +62,7 @@ class Reading:
     async def _take(self, effect: Collect, port: Port, fetch: Fetch, source: int, behind: int) -> None:
         provider = self._providers[effect.provider]
         prefix = f"{port.actor}-"
+        await self._pricing.prepare(effect.provider, effect.model, batch=True, at=port.now())
         run = _Run(behind)
         async with provider.results(fetch, effect.end.sources[source], skip_bytes=behind) as chunks:
             async for chunk in chunks:
@@ -69,6 +75,7 @@ class Reading:
             await self._report_run(effect, port, source, run)
 
     async def _report_run(self, effect: Collect, port: Port, source: int, run: _Run) -> None:
+        costs = await self._costs_of(effect, run, port.now())
         blob = await self._blobs.put(b"\n".join(run.lines) + b"\n")
         try:
             await port.report(
@@ -84,10 +91,18 @@ class Reading:
                     failed=run.failed,
                     foreign=run.foreign,
                     unreadable=run.unreadable,
+                    costs=costs,
                 )
             )
         finally:
             self._blobs.release(blob.digest)
+
+    async def _costs_of(self, effect: Collect, run: _Run, at: int) -> Sequence[Cost | None]:
+        """What each line of a run cost, at the batch's tier whatever the provider says of it (W-73)."""
+        provider, credential = self._providers[effect.provider], effect.lane.credential
+        priced = {"provider": effect.provider, "model": effect.model, "credential": credential}
+        answers = [provider.answer(effect.endpoint, raw) for raw in run.lines]
+        return [await self._pricing.of(answer, **priced, batch=True, at=at) for answer in answers]
 
     async def _settle(self, effect: Collect, port: Port, unread: str) -> None:
         """Writes what the lines without a result will say, and settles the part. `unread`: which sources are gone."""

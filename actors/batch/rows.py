@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from perdure.actors.batch.state import BatchState, blocked, gone_as, uncertain
+from perdure.actors.costs.rows import cost_index
 from perdure.actors.kind import NO_INDEX, Index, Row
 from perdure.events.batch import (
     LineAnswered,
@@ -13,6 +16,7 @@ from perdure.events.batch import (
     PartSettled,
     ResultsTaken,
 )
+from perdure.events.cost import CostRecorded
 from perdure.events.event import Event
 from perdure.store.records import Claim, ItemRow
 
@@ -56,6 +60,8 @@ def index(event: Event) -> Index:
     match event:
         case LinesCollected():
             return _index_collected(event)
+        case CostRecorded():
+            return cost_index(event)
         case ResultsTaken():
             status = {
                 **dict.fromkeys(event.failed, "error"),
@@ -102,8 +108,9 @@ def _index_collected(event: LinesCollected) -> Index:
     items: list[ItemRow] = []
     offset = 0
     names = event.names or [""] * len(event.lengths)
+    tags = {note.number: msgspec.json.encode(note.tags).decode() for note in event.notes if note.tags}
     for number, (name, length) in enumerate(zip(names, event.lengths, strict=True), event.first):
-        items.append(ItemRow(number, name, "waiting", event.blob, offset, length))
+        items.append(ItemRow(number, name, "waiting", event.blob, offset, length, tags.get(number, "")))
         offset += length
     claims = [Claim(note.key, note.number, note.digest) for note in event.notes if note.key]
     return Index(items, (event.blob,), claims)

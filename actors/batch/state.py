@@ -50,6 +50,7 @@ from perdure.events.batch import (
     Settlement,
 )
 from perdure.events.codec import Codec
+from perdure.events.cost import CostRecorded
 from perdure.events.event import Event
 from perdure.events.file_warnings import FILE_WARNINGS
 from perdure.events.ids import derived_id
@@ -59,7 +60,7 @@ from perdure.events.supervision import SUPERVISION_EVENTS
 KIND = "batch"
 FOLD = 5
 
-CODEC: Codec[Event] = Codec(KIND, (*BATCH_EVENTS, *FILE_WARNINGS, *PURCHASE_EVENTS, *SUPERVISION_EVENTS))
+CODEC: Codec[Event] = Codec(KIND, (*BATCH_EVENTS, *FILE_WARNINGS, CostRecorded, *PURCHASE_EVENTS, *SUPERVISION_EVENTS))
 
 FILE_KIND = "provider_file"
 FILE_ID = "pfile"
@@ -228,6 +229,8 @@ def evolve(state: BatchState, event: Event) -> BatchState:
         case DuplicateCancelled():
             if event.provider_batch in state.unwanted:
                 state.unwanted.remove(event.provider_batch)
+        case CostRecorded():
+            pass  # it is added up by the read models
         case BatchFinished() if state.phase == "closed":
             state.phase, state.status = "finished", event.status
         case DuplicatePurchase() if state.direct is not None:

@@ -408,7 +408,7 @@ async def test_a_line_that_goes_live_shows_its_own_purchase(autojump_clock: Cloc
         for handle in handles:
             types = [record.type async for record in handle.events()]
             assert types[:3] == ["BatchOpened", "LinesCollected", "BatchClosed"]
-            assert types[3:5] == ["PurchaseIntended", "LineAnswered"], types
+            assert types[3:6] == ["PurchaseIntended", "CostRecorded", "LineAnswered"], types
 
 
 @pytest.mark.parametrize("via", ["batch", "auto"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from perdure.actors.batch.bitmap import runs, size_of
+from perdure.actors.batch.costs import spent
 from perdure.actors.batch.direct.state import Direct, DirectLine
 from perdure.actors.batch.state import BatchState, gone_as
 from perdure.actors.purchase import jitter
@@ -111,9 +112,11 @@ def finish(
 def _answered(state: BatchState, report: NoteLineAnswered, *, orphaned: bool) -> Sequence[Event]:
     """What was paid for is kept. The first answer counts; another one that somebody paid for is put on record."""
     number = report.number
+    costs = spent(state, () if report.cost is None else ((number, report.cost),))
     abandoned = state.awaits_answer(number)
     if state.is_settled(number) and not abandoned:
-        return (DuplicatePurchase(ordinal=number, provider_id=report.blob),) if orphaned else ()
+        again = DuplicatePurchase(ordinal=number, provider_id=report.blob)
+        return (*costs, again) if orphaned else ()
     answered = LineAnswered(
         number=number,
         attempt=report.attempt,
@@ -123,10 +126,10 @@ def _answered(state: BatchState, report: NoteLineAnswered, *, orphaned: bool) ->
         late=abandoned,
     )
     if state.phase == "finished":
-        return (answered,)
+        return (*costs, answered)
     if abandoned:
-        return (answered, *finish(state, over=number))
-    return (answered, *finish(state, ok=report.ok, failed=not report.ok, over=number))
+        return (*costs, answered, *finish(state, over=number))
+    return (*costs, answered, *finish(state, ok=report.ok, failed=not report.ok, over=number))
 
 
 def _purchase(state: BatchState, line: DirectLine, command: Command, at: int) -> Sequence[Event]:

@@ -13,6 +13,7 @@ from perdure.actors.batch.direct.asks import AskLive, WriteError
 from perdure.actors.batch.input_file import split_lines
 from perdure.actors.batch.ports import BatchProvider, Blobs, Stored
 from perdure.actors.batch.state import Chunk
+from perdure.actors.costs.pricing import Pricing
 from perdure.actors.fetch import Fetch, Network
 from perdure.actors.kind import Again, Port
 from perdure.actors.live import LiveProvider
@@ -39,7 +40,9 @@ class DirectLines:
         live: Mapping[str, LiveProvider],
         network: Network,
         blobs: Blobs,
+        pricing: Pricing,
     ) -> None:
+        self._pricing = pricing
         self._log_id = log_id
         self._batches = batches
         self._live = live
@@ -56,12 +59,23 @@ class DirectLines:
         async def create(fetch: Fetch) -> _Given:
             body = await self._body(effect)
             given = await provider.ask(fetch, endpoint=effect.endpoint, model=effect.model, body=body)
-            ok = isinstance(provider.read(effect.endpoint, given), Answer)
+            said = provider.read(effect.endpoint, given)
             blob = await self._keep(given)
             pinned.append(blob.digest)
-            return _Given(NoteLineAnswered(number=number, attempt=attempt, blob=blob.digest, length=len(given), ok=ok))
+            report = NoteLineAnswered(
+                number=number,
+                attempt=attempt,
+                blob=blob.digest,
+                length=len(given),
+                ok=isinstance(said, Answer),
+                cost=await self._pricing.of(said, **priced, batch=False, at=port.now()),
+            )
+            return _Given(report)
 
+        priced = {"provider": effect.provider, "model": effect.model, "credential": effect.lane.credential}
         try:
+            if not effect.intended:
+                await self._pricing.prepare(effect.provider, effect.model, batch=False, at=port.now())
             return await perform_purchase(
                 effect,
                 port,

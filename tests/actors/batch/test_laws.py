@@ -35,6 +35,7 @@ from perdure.events.batch import (
     FileBlocked,
     FileFailed,
     FileStored,
+    LineAnswered,
     NoteCancelSent,
     NoteDuplicateCancelled,
     NoteFileAsked,
@@ -45,11 +46,13 @@ from perdure.events.batch import (
     NotePolled,
     NoteSubmitted,
     NoteTrouble,
+    ResultsTaken,
     SettleLine,
     SettlePart,
     TakeResults,
 )
 from perdure.events.command import Command
+from perdure.events.cost import CostRecorded
 from perdure.events.errors import Rejected
 from perdure.events.event import Event
 from perdure.events.provider_file import (
@@ -62,6 +65,7 @@ from perdure.events.provider_file import (
 )
 from perdure.events.purchase import (
     DoubtPurchase,
+    DuplicatePurchase,
     IntendPurchase,
     LosePurchase,
     MissPurchase,
@@ -70,7 +74,15 @@ from perdure.events.purchase import (
 )
 from perdure.store.records import ItemRow
 from tests.actors.batch import given as cases
-from tests.actors.batch.drawing import ASKED_BY_PEOPLE, KIND_EVENTS, RESUMING, commands, event_of, events_for
+from tests.actors.batch.drawing import (
+    ASKED_BY_PEOPLE,
+    COST,
+    KIND_EVENTS,
+    RESUMING,
+    commands,
+    event_of,
+    events_for,
+)
 from tests.actors.provider_file import test_state as file_cases
 
 STEPS: Final = 20
@@ -134,6 +146,15 @@ class Run:
         except Rejected:
             return
         self.produced.update(type(event) for event in events)
+        answers = sum(
+            len(event.numbers)
+            if isinstance(event, ResultsTaken)
+            else isinstance(event, (LineAnswered, DuplicatePurchase))
+            for event in events
+        )
+        paid = sum(event.requests for event in events if isinstance(event, CostRecorded))
+        whole = isinstance(command, TakeResults) and command.costs and None not in command.costs
+        assert paid == answers if whole else paid <= answers, "each answer that was taken is paid for once"
         self.take(events)
 
     def asked(self) -> Sequence[Effect]:
@@ -309,6 +330,7 @@ def _collect_reports(effect: asks.Collect, part: int) -> SearchStrategy[list[Com
                 [0],
                 1,
                 0,
+                [COST] * count,
             )
         ]
 
