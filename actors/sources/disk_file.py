@@ -1,4 +1,4 @@
-"""Files on disk and open file objects: blocking reads, one hop for each chunk.
+"""Files on disk and open file objects: blocking reads, one hop for each chunk, and none besides for a small file.
 
 A path is opened once and everything is asked of what was opened, so that nothing can be put in its place between a
 check and a read. At the end it must still be what it was at the beginning.
@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, NamedTuple, cast
 
 from perdure.actors.sources.content import CHUNK_BYTES, Opened
 from perdure.events.errors import InvalidSource, shorten
@@ -28,12 +28,31 @@ async def open_path(path: Path, disk: Disk) -> AsyncGenerator[Opened]:
 
     Its chunks raise it when the file is not whole and unchanged at the end: it grew, shrank, was written to or removed.
     """
-    descriptor, before = await disk.run(partial(_open, path))
+    descriptor, before, first = await disk.run(partial(_begin, path))
     try:
-        yield Opened(_chunks(path, descriptor, before, disk), path.name, None, before.st_size)
+        yield Opened(_chunks(path, descriptor, before, first, disk), path.name, None, before.st_size)
     finally:
         # Closing what was only read waits for nothing, and a hop could not be made while cancelled.
         os.close(descriptor)
+
+
+class _Piece(NamedTuple):
+    """What one read gave. `after` is how the file is after the last one, None where more is to come."""
+
+    chunk: bytes
+    after: os.stat_result | None
+
+
+def _begin(path: Path) -> tuple[int, os.stat_result, _Piece]:
+    """Opens a file and reads its first piece, which of a small one is all of it, in one hop."""
+    descriptor, before = _open(path)
+    first: _Piece | None = None
+    try:
+        first = _read(path, descriptor, before.st_size)
+        return descriptor, before, first
+    finally:
+        if first is None:
+            os.close(descriptor)
 
 
 def _open(path: Path) -> tuple[int, os.stat_result]:
@@ -55,14 +74,21 @@ def _open(path: Path) -> tuple[int, os.stat_result]:
     )
 
 
-async def _chunks(path: Path, descriptor: int, before: os.stat_result, disk: Disk) -> AsyncGenerator[bytes]:
+async def _chunks(
+    path: Path, descriptor: int, before: os.stat_result, piece: _Piece, disk: Disk
+) -> AsyncGenerator[bytes]:
     read = 0
-    while chunk := await disk.run(partial(_read, path, descriptor)):
-        read += len(chunk)
+    while True:
+        read += len(piece.chunk)
         if read > before.st_size:
             break  # it grows: its end may never come
-        yield chunk
-    after = await disk.run(partial(os.fstat, descriptor))
+        if piece.chunk:
+            yield piece.chunk
+        if piece.after is not None:
+            break
+        piece = await disk.run(partial(_read, path, descriptor, before.st_size - read))
+    after = piece.after
+    assert after is not None
     if after.st_nlink == 0:
         what = "was removed or replaced"
     elif read != before.st_size or after.st_size != before.st_size:
@@ -76,9 +102,11 @@ async def _chunks(path: Path, descriptor: int, before: os.stat_result, disk: Dis
     )
 
 
-def _read(path: Path, descriptor: int) -> bytes:
+def _read(path: Path, descriptor: int, left: int) -> _Piece:
+    """Reads on; `left` bytes should still come."""
     try:
-        return os.read(descriptor, CHUNK_BYTES)
+        chunk = os.read(descriptor, CHUNK_BYTES)
+        return _Piece(chunk, os.fstat(descriptor) if not chunk or len(chunk) >= left else None)
     except OSError as error:
         raise _unreadable(path, error) from error
 

@@ -137,8 +137,8 @@ async def test_w47_w57_a_path_is_looked_at_and_read_off_the_event_loop(tmp_path:
     async with open_source(path, disk=Watched()) as content:
         assert content.size_bytes == CHUNK_BYTES + 5
         assert await _all(content) == path.read_bytes()
-    # Opening, two chunks, the end, and the look at what it became: each is one hop.
-    assert len(threads) == 5
+    # It is opened with the first chunk, and looked at again with the last: each chunk is one hop, and nothing else is.
+    assert len(threads) == 2
     assert threading.current_thread() not in threads
 
 
@@ -228,12 +228,21 @@ async def test_a_path_that_changes_while_it_is_read_is_refused(
 @pytest.mark.trio
 async def test_a_path_that_never_ends_growing_is_refused_soon(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    path.write_bytes(bytes(CHUNK_BYTES))
+    path.write_bytes(bytes(CHUNK_BYTES + 1))
     async with open_source(path, disk=DISK) as content:
         with path.open("ab") as file:
             file.write(await anext(content.chunks))
         with pytest.raises(InvalidSource, match="bytes at first and"):
             await anext(content.chunks)
+
+
+@pytest.mark.trio
+async def test_a_path_that_grows_once_all_of_it_was_read_is_what_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"whole")
+    async with open_source(path, disk=DISK) as content:
+        path.write_bytes(b"whole, and more")
+        assert await _all(content) == b"whole"
 
 
 @pytest.mark.trio
