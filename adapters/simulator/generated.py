@@ -34,32 +34,30 @@ class Generated:
         return [Route("/_sim/files", self._post, methods=["POST"])]
 
     async def _post(self, request: Request) -> Response:
-        provider = request.query_params.get("provider", "")
-        container = request.query_params.get("container", "")
-        store = self._containers if container and provider == "openai" else self._stores.get(provider)
+        said = request.query_params
+        try:
+            id_ = await self.make(
+                said.get("provider", ""),
+                await read_whole(request),
+                filename=said.get("filename", "output.bin"),
+                mime_type=said.get("type", "application/octet-stream"),
+                container=said.get("container", ""),
+            )
+        except ValueError as error:
+            return Response(json.encode({"error": {"message": str(error)}}), 400, media_type="application/json")
+        return Response(json.encode({"id": id_}), media_type="application/json")
+
+    async def make(self, provider: str, content: bytes, *, filename: str, mime_type: str, container: str = "") -> str:
+        """Makes the file; its id, as the provider's routes take it. Raises `ValueError` for an unknown provider."""
+        store = self._containers if container and provider == self._containers.provider else self._stores.get(provider)
         if store is None:
-            message = f"'provider' is one of {', '.join(sorted(self._stores))}, not {provider!r}"
-            return Response(json.encode({"error": {"message": message}}), 400, media_type="application/json")
-        file = await self.make(
-            store,
-            await read_whole(request),
-            filename=request.query_params.get("filename", "output.bin"),
-            mime_type=request.query_params.get("type", "application/octet-stream"),
-            container=container,
-        )
-        named = f"files/{file.tag}" if provider == "google" else file.id
-        return Response(json.encode({"id": named}), media_type="application/json")
-
-    async def make(
-        self, store: FileStore, content: bytes, *, filename: str, mime_type: str, container: str
-    ) -> KeptFile:
-        """Makes the file."""
+            raise ValueError(f"'provider' is one of {', '.join(sorted(self._stores))}, not {provider!r}")
         part = ReceivedPart(filename, len(content), content.count(b"\n"), hashlib.sha256(content).hexdigest())
-
         with self._world.receiving() as path:
             await self._world.storage.bulk(lambda: path.write_bytes(content))
 
             def add(tables: Tables) -> KeptFile:
                 return store.generate(tables, part, path, name=filename, mime_type=mime_type, tag=container)
 
-            return await self._world.storage.run(add)
+            file = await self._world.storage.run(add)
+        return f"files/{file.tag}" if provider == "google" else file.id

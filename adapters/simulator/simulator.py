@@ -129,8 +129,8 @@ class Simulator:
             batches=[provider.batches for provider in providers if provider.batches is not None],
             files=[provider.files for provider in providers],
         )
-        generated = Generated(world, [provider.files for provider in providers], files.containers)
-        controls = [*control.routes(), *generated.routes()]
+        self._generated = Generated(world, [provider.files for provider in providers], files.containers)
+        controls = [*control.routes(), *self._generated.routes()]
         self._routes = [*provided, *((method, route.path) for route in controls for method in route.methods or ())]
         mounts = [Mount(provider.prefix, app=provider.app) for provider in providers]
         self.app = Gate(
@@ -157,6 +157,17 @@ class Simulator:
     def close(self) -> None:
         """Lets go of the directory, and deletes it if it is a temporary one. Nothing may be served any more."""
         self._storage.close()
+
+    async def make_file(
+        self, provider: str, content: bytes, *, filename: str, mime_type: str, container: str = ""
+    ) -> str:
+        """Makes a file as the provider's hosted tools do, for clients to fetch; its id there.
+
+        `container`: at OpenAI, the id of the container in which it lies. Raises `ValueError` for an unknown provider.
+        """
+        return await self._generated.make(
+            provider, content, filename=filename, mime_type=mime_type, container=container
+        )
 
     async def serve(
         self,

@@ -58,7 +58,8 @@ class Simulation:
     """A simulated provider, and services that talk to it. Made by `simulation`.
 
     Attributes: `account`, what was bought; `faults`, what is armed; `holds`, the requests that are kept waiting;
-    `traffic`, what was seen: the simulator's own, see `docs/simulator.md`. `directory`, where everything is kept;
+    `traffic`, what was seen; `make_file`, a file as a provider's tools make it: the simulator's own, see
+    `docs/simulator.md`. `directory`, where everything is kept;
     `path`, the log in it.
     """
 
@@ -69,6 +70,7 @@ class Simulation:
         self.faults = simulator.faults
         self.holds = simulator.holds
         self.traffic = simulator.traffic
+        self.make_file = simulator.make_file
         self._surroundings = Surroundings(
             disk=InlineDisk(),
             clock=clock.now_us,

@@ -39,7 +39,7 @@ class Shelf:
     """A provider's file store, past the service: what is really there, and what others put there."""
 
     def __init__(self, service: perdure.Service, provider: str) -> None:
-        acting = service._acting  # the lane to the provider, as effects have it
+        acting = service._acting  # pyright: ignore[reportPrivateUsage] - what composition wired
         self._store = acting.remote_files[provider]
         self._fetch: Fetch = acting.network.bind(Lane("", provider, "default", "files"))
         self.log_id = acting.log.log_id
