@@ -62,7 +62,8 @@ class Index(Struct, frozen=True):
     """What an event adds to the read models: numbered items, keys that name single ones, digests of blobs it needs.
 
     `released` are digests of blobs that earlier events needed and that the actor will not read again. `cost` is what
-    the event says that something cost.
+    the event says that something cost. `known_as` are names that something outside has for the actor, such as the id of
+    a batch at its provider: hints for finding it, which may be lost.
     """
 
     items: Sequence[ItemRow] = ()
@@ -70,6 +71,7 @@ class Index(Struct, frozen=True):
     claims: Sequence[Claim] = ()
     released: Sequence[str] = ()
     cost: CostRow | None = None
+    known_as: Sequence[str] = ()
 
 
 NO_INDEX = Index()

@@ -109,6 +109,10 @@ class Log(LogReader, Protocol):
         """A page of the rows that wait for a time, earliest first; `after`: (next_due, actor) of the last seen."""
         ...
 
+    async def known_as(self, name: str) -> Sequence[ActorRow]:
+        """The actors that something outside knows by this name, oldest first. Names are hints: some may be missing."""
+        ...
+
     async def outdated(self, kind: str, fold: int, *, limit: int = 500) -> Sequence[str]:
         """Actors of a kind whose row was written under another fold number, open ones first."""
         ...

@@ -95,7 +95,8 @@ class Append(Struct, kw_only=True):
     single items, claimed for the same namespace. `references` are the digests of the blobs that the events name,
     `released` of those that the actor names no more: unless another one does, a sweep may remove them. No digest stands
     in both. `costs` are what some of `events` say that something cost, each with its event's place among them.
-    `snapshot` replaces the actor's snapshot, as of the last of `events`.
+    `known_as` are names that something outside has for the actor from now on. `snapshot` replaces the actor's snapshot,
+    as of the last of `events`.
     """
 
     actor: str
@@ -112,6 +113,7 @@ class Append(Struct, kw_only=True):
     references: Sequence[str] = ()
     released: Sequence[str] = ()
     costs: Sequence[tuple[int, CostRow]] = ()
+    known_as: Sequence[str] = ()
     snapshot: bytes | None = None
 
 

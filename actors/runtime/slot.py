@@ -119,6 +119,7 @@ class Slot:
         "commands_bytes",
         "driving",
         "effects",
+        "hastened",
         "judging",
         "kind",
         "nearest",
@@ -149,6 +150,8 @@ class Slot:
         self.tickets: dict[str, Ticket] = {}
         self.again: dict[str, int] = {}
         """When effects that learnt nothing want to run again (µs UTC): a hint, lost with the slot, kept in the row."""
+        self.hastened: set[str] = set()
+        """How the ids of effects begin that shall start now, whatever they wait for; forgotten when one has."""
 
     @property
     def idle(self) -> bool:

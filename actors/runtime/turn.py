@@ -61,6 +61,7 @@ def judge(
     claimants: dict[str, Entry] = {}
     references: dict[str, bool] = {}
     costs: list[tuple[int, CostRow]] = []
+    known_as: list[str] = []
     answers: list[tuple[Entry, outcome.Outcome[Told]]] = []
     told: list[tuple[Entry, int, bool]] = []
     ended: list[Entry] = []
@@ -79,6 +80,7 @@ def judge(
                 references.update(dict.fromkeys(index.released, False))
             if index.cost is not None:
                 costs.append((len(encoded) - 1, index.cost))
+            known_as.extend(index.known_as)
             if index.claims:
                 claims.extend(index.claims)
                 claimants.update((claim.key, entry) for claim in index.claims)
@@ -131,6 +133,7 @@ def judge(
             references=[digest for digest, named in references.items() if named],
             released=[digest for digest, named in references.items() if not named],
             costs=costs,
+            known_as=known_as,
         )
         if append.key is not None and creator is not None:
             claimants[append.key] = creator

@@ -213,6 +213,10 @@ class Ledger:
                 "INSERT OR IGNORE INTO blob_references VALUES (?, ?)",
                 [(digest, head.stream) for digest in append.references],
             )
+        if append.known_as:
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO known_as VALUES (?, ?)", [(name, head.stream) for name in append.known_as]
+            )
         if append.released:
             self._connection.executemany(
                 "DELETE FROM blob_references WHERE digest = ? AND stream = ?",

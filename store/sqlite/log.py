@@ -104,6 +104,10 @@ class SqliteLog(SqliteReader):
         """See `Log.due`."""
         return await self.read(partial(queries.due, after=after, limit=limit))
 
+    async def known_as(self, name: str) -> Sequence[ActorRow]:
+        """See `Log.known_as`."""
+        return await self.read(partial(queries.known_as, name=name))
+
     async def outdated(self, kind: str, fold: int, *, limit: int = 500) -> Sequence[str]:
         """See `Log.outdated`."""
         return await self.read(partial(queries.outdated, kind=kind, fold=fold, limit=limit))

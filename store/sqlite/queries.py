@@ -197,6 +197,15 @@ def due(connection: sqlite3.Connection, *, after: tuple[int, str] | None, limit:
     return [actor_row(fields) for fields in found]
 
 
+def known_as(connection: sqlite3.Connection, name: str) -> list[ActorRow]:
+    """See `Log.known_as`."""
+    found = connection.execute(
+        f"SELECT {STREAM_COLUMNS} FROM streams WHERE id IN (SELECT stream FROM known_as WHERE name = ?) ORDER BY id",
+        (name,),
+    )
+    return [actor_row(fields) for fields in found]
+
+
 def outdated(connection: sqlite3.Connection, kind: str, fold: int, *, limit: int) -> list[str]:
     """See `Log.outdated`."""
     # Two ranges of the index instead of `<>`, which would read the whole kind to find that nothing is outdated.

@@ -80,6 +80,13 @@ CACHES: Final = (
         fold INTEGER NOT NULL,
         payload BLOB NOT NULL
     )""",
+    # Names that something outside has for an actor. Nobody checks them: a name that is lost, as those that an older
+    # build did not write are, is a hint that is not understood.
+    """CREATE TABLE IF NOT EXISTS known_as (
+        name TEXT NOT NULL,
+        stream INTEGER NOT NULL,
+        PRIMARY KEY (name, stream)
+    ) WITHOUT ROWID""",
 )
 
 DDL: Final = (

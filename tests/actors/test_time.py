@@ -304,3 +304,60 @@ def test_the_schedule_is_short_when_its_horizon_is_near_and_it_has_room() -> Non
     for number in range(CAPACITY // 2):
         schedule.set(str(number), 1, "k", "")
     assert not schedule.short(HORIZON_US)
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("resident", [True, False], ids=["resident", "dormant"])
+async def test_an_effect_that_waits_can_be_hastened(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, resident: bool
+) -> None:
+    bell, path = Bell(), tmp_path / "log.db"
+    async with living(path, [bell]) as (runtime, _):
+        for name in ("ring/1", "ring/2"):
+            await runtime.tell("script", "a", Want(id=name, not_before=virtual_us() + HOUR_S * SECOND_US))
+        if resident:
+            runtime.hasten("script", "a", "ring/1")
+            await trio.sleep(1)
+            assert [effect for effect, _ in bell.rings] == ["ring/1"]
+    async with living(path, [bell]) as (runtime, _):
+        runtime.hasten("script", "a", "ring/1")
+        runtime.hasten("script", "nobody", "ring/1")
+        await trio.sleep(1)
+        assert [effect for effect, _ in bell.rings] == ["ring/1"]
+        assert bell.rings[0][1] < 10
+        await trio.sleep(2 * HOUR_S)
+        assert [effect for effect, _ in bell.rings] == ["ring/1", "ring/2"]
+
+
+@pytest.mark.trio
+async def test_an_effect_that_runs_is_hastened_once_more_and_only_once(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    kinds = Scripts()
+    looks: list[float] = []
+
+    async def look(effect: Effect, port: Port) -> Again:
+        looks.append(trio.current_time())
+        await trio.sleep(5)
+        return Again(600)
+
+    kinds.acts["look"] = look
+    async with living(tmp_path / "log.db", [kinds]) as (runtime, _):
+        await runtime.tell("script", "a", Want(id="look"))
+        await trio.sleep(1)
+        for _ in range(3):
+            runtime.hasten("script", "a", "look")
+        await trio.sleep(599)
+        assert [round(at) for at in looks] == [0, 5]
+        await trio.sleep(60)
+        assert [round(at) for at in looks] == [0, 5, 610]
+
+
+@pytest.mark.trio
+async def test_a_purchase_keeps_to_its_time(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    bell = Bell()
+    async with living(tmp_path / "log.db", [bell]) as (runtime, _):
+        await runtime.tell("script", "a", Want(id="buy", not_before=virtual_us() + 100 * SECOND_US, purchase=True))
+        runtime.hasten("script", "a", "buy")
+        await trio.sleep(200)
+        assert [round(at) for _, at in bell.rings] == [100]

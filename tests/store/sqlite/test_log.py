@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from perdure.events.event import EncodedEvent, Origin
 from perdure.store.disk import Disk, InlineDisk, ThreadDisk
@@ -335,6 +336,33 @@ async def test_blobs_are_released_by_the_append_that_says_so_and_only_for_its_ac
         await log.append(first.events(Added(blobs=["aa"])))
         assert await log.referenced(["aa", "bb"]) == {"aa", "bb"}
         assert (await log.verify([TOY])).ok
+
+
+@pytest.mark.trio
+async def test_an_actor_is_found_by_the_names_that_others_have_for_it(tmp_path: Path) -> None:
+    one, two = Hand("toy_1", tenant="acme"), Hand("toy_2")
+    async with open_log(tmp_path / "log.db", codecs=[CODEC]) as log:
+        for hand, names in ((one, ["batch_1", "batch_1", "batch_2"]), (two, ["batch_2"]), (one, ["batch_1"])):
+            await log.append(replace(hand.events(Added(by=1)), known_as=names))
+    async with open_log(tmp_path / "log.db", codecs=[CODEC]) as log:
+        found = {name: [row.actor for row in await log.known_as(name)] for name in ("batch_1", "batch_2", "batch_3")}
+        assert found == {"batch_1": ["toy_1"], "batch_2": ["toy_1", "toy_2"], "batch_3": []}
+        (row,) = await log.known_as("batch_1")
+        assert (row.tenant, row.version) == ("acme", 2)
+
+
+@pytest.mark.trio
+async def test_a_log_that_knows_no_such_names_learns_them_when_it_is_opened(tmp_path: Path) -> None:
+    hand = Hand("toy_1")
+    async with open_log(tmp_path / "log.db", codecs=[CODEC]) as log:
+        await log.append(replace(hand.events(Added(by=1)), known_as=["batch_1"]))
+    with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
+        connection.execute("DROP TABLE known_as")
+    async with open_log(tmp_path / "log.db", codecs=[CODEC]) as log:
+        assert await log.known_as("batch_1") == []
+        await log.append(replace(hand.events(Added(by=1)), known_as=["batch_1"]))
+        assert [row.actor for row in await log.known_as("batch_1")] == ["toy_1"]
+        (await log.verify()).raise_if_bad()
 
 
 @pytest.mark.trio
