@@ -19,7 +19,7 @@ from google import genai
 from google.genai import errors, types
 
 from perdure.adapters.simulator import GOOGLE_PREFIX
-from perdure.testing import LoopbackSimulator, loopback_simulator
+from perdure.testing import LoopbackSimulator, faults, loopback_simulator
 from tests.secrets import unique_key, wrong_key
 
 CHUNK = 8 << 20
@@ -40,6 +40,7 @@ class Client:
         options = types.HttpOptions(base_url=simulator.url + GOOGLE_PREFIX, api_version=version)
         self._sdk = genai.Client(api_key=key or unique_key(), http_options=options)  # closes when it is forgotten
         self.files = self._sdk.files
+        self.batches = self._sdk.batches
 
     def ask(self, model: str, *contents: Any, **config: Any) -> types.GenerateContentResponse:
         """What a model answers. The SDK's own types for contents name a library that is not installed here."""
@@ -89,6 +90,80 @@ def test_files_are_listed_over_all_pages(simulator: LoopbackSimulator) -> None:
         sdk.files.upload(file=io.BytesIO(b"x"), config=types.UploadFileConfig(name=f"n{n}", mime_type="text/plain"))
     listed = [file.name for file in sdk.files.list(config=types.ListFilesConfig(page_size=2))]
     assert listed == [f"files/n{n}" for n in (4, 3, 2, 1, 0)]
+
+
+def inlined(*texts: str) -> Any:
+    """Requests for a batch, with the keys `k0`, `k1` and so on."""
+    return [
+        types.InlinedRequest(
+            contents=[types.Content(role="user", parts=[types.Part(text=text)])],
+            metadata={"key": f"k{n}"},
+            config=types.GenerateContentConfig(system_instruction="be brief", max_output_tokens=50),
+        )
+        for n, text in enumerate(texts)
+    ]
+
+
+@pytest.mark.parametrize("version", [None, "v1beta"])
+def test_a_batch_of_requests_in_the_call_is_answered_in_place(
+    simulator: LoopbackSimulator, version: str | None
+) -> None:
+    sdk = Client(simulator, version)
+    config = types.CreateBatchJobConfig(display_name="job")
+    made = sdk.batches.create(model="gemini-x", src=inlined("one", "two"), config=config)
+    assert made.name is not None
+    assert (made.display_name, made.model, made.state) == ("job", "models/gemini-x", types.JobState.JOB_STATE_PENDING)
+    assert not made.done
+    simulator.advance(60)
+    ended = sdk.batches.get(name=made.name)
+    assert (ended.state, ended.done) == (types.JobState.JOB_STATE_SUCCEEDED, True)
+    assert ended.create_time is not None
+    assert ended.end_time is not None
+    assert ended.dest is not None
+    responses = ended.dest.inlined_responses or []
+    texts = [one.response.text for one in responses if one.response is not None and one.response.text is not None]
+    assert [text.partition("] ")[2] for text in texts] == ["one", "two"]
+    assert [one.metadata for one in responses] == [{"key": "k0"}, {"key": "k1"}]
+
+
+def test_a_batch_over_a_file_is_answered_in_a_file(simulator: LoopbackSimulator, tmp_path: Path) -> None:
+    sdk = Client(simulator)
+    request = '{"contents":[{"parts":[{"text":"hello"}]}]}'
+    source = io.BytesIO(f'{{"key":"a","request":{request}}}\n{{"key":"b","request":{{}}}}\n'.encode())
+    file = sdk.files.upload(file=source, config=types.UploadFileConfig(mime_type="jsonl"))
+    assert file.name is not None
+    made = sdk.batches.create(model="gemini-x", src=file.name)
+    assert made.name is not None
+    simulator.advance(60)
+    ended = sdk.batches.get(name=made.name)
+    assert ended.dest is not None
+    assert ended.dest.file_name is not None
+    lines = sdk.files.download(file=ended.dest.file_name).splitlines()
+    assert [line[:10] for line in lines] == [b'{"key":"a"', b'{"key":"b"']
+    assert b'"code":3' in lines[1]
+    (written,) = [one for one in sdk.files.list() if one.source == types.FileSource.GENERATED]
+    assert written.download_uri is not None
+
+
+def test_batches_are_listed_cancelled_and_deleted(simulator: LoopbackSimulator) -> None:
+    sdk = Client(simulator)
+    simulator.faults.arm(faults.Stuck(count=None))  # time is real here
+    config = types.CreateBatchJobConfig(display_name="job")
+    made = [sdk.batches.create(model="m", src=inlined("x"), config=config) for _ in range(5)]
+    names = [one.name for one in sdk.batches.list(config=types.ListBatchJobsConfig(page_size=2))]
+    assert names == [one.name for one in reversed(made)]
+    name = made[0].name
+    assert name is not None
+    sdk.batches.cancel(name=name)
+    simulator.advance(60)
+    assert sdk.batches.get(name=name).state == types.JobState.JOB_STATE_CANCELLED
+    sdk.batches.delete(name=name)
+    with pytest.raises(errors.ClientError) as gone:
+        sdk.batches.get(name=name)
+    assert (gone.value.code, gone.value.status) == (404, "NOT_FOUND")
+    with pytest.raises(errors.ClientError) as refused:
+        sdk.batches.create(model="m", src="files/nowhere")
+    assert (refused.value.code, refused.value.status) == (403, "PERMISSION_DENIED")
 
 
 @pytest.mark.parametrize("version", [None, "v1beta"])
