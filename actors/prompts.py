@@ -34,7 +34,17 @@ from perdure.actors.resolving.strategy import DEFAULT_STRATEGY, INLINE_BELOW_BYT
 from perdure.actors.who import Who
 from perdure.events.errors import FileDeleted, FileExpired, InvalidSource, NotFound
 from perdure.events.ids import IdSource
-from perdure.events.messages import DataUrl, FileReference, Inline, Message, Part, Text, Url, checked_messages
+from perdure.events.messages import (
+    DataUrl,
+    FileReference,
+    Inline,
+    Message,
+    Part,
+    ProviderRef,
+    Text,
+    Url,
+    checked_messages,
+)
 from perdure.events.request import HeldFile
 from perdure.events.requests import Prompt, RawRequest
 from perdure.events.sealed import plain
@@ -44,10 +54,14 @@ _DATA_URL_BELOW: Final = INLINE_BELOW_BYTES * 4 // 3
 
 
 class TakenIn(Struct, frozen=True):
-    """A prompt as it is kept: it names nothing that is only in memory. `held` are the files of ours in it."""
+    """A prompt as it is kept: it names nothing that is only in memory or on a disk. `held` are the files of ours in it.
+
+    `digest` is a hash of what its caller wrote, files and all, before anything was made of it.
+    """
 
     prompt: Prompt
     held: Sequence[HeldFile]
+    digest: str
 
 
 def with_files(request: Prompt | RawRequest) -> Prompt | None:
@@ -70,9 +84,7 @@ def words_of(prompt: Prompt) -> Prompt:
     )
 
 
-def prompt_digest(provider: str, endpoint: str, prompt: Prompt) -> str:
-    """What tells whether two prompts under one key are the same: a hash of what the caller wrote, files and all, before
-    anything was made of it."""
+def _digest(provider: str, endpoint: str, prompt: Prompt) -> str:
     written = msgspec.json.encode(structs.replace(prompt, custom_id=None))
     return hashlib.sha256(b"\0".join((provider.encode(), endpoint.encode(), written))).hexdigest()[:32]
 
@@ -91,41 +103,16 @@ class Prompts:
         self._acting, self._ids, self._sources = acting, ids, sources
 
     @asynccontextmanager
-    async def take_in(self, prompt: Prompt, who: Who) -> AsyncGenerator[TakenIn]:
+    async def take_in(self, prompt: Prompt, who: Who, *, provider: str, endpoint: str) -> AsyncGenerator[TakenIn]:
         """The prompt as it can be kept. The bytes that it names stay until the block is left: keep it in there.
 
-        Raises `InvalidSource` that names the part, `DiskFull` and other `Unavailable`.
+        `provider` and `endpoint` are part of what its digest tells apart. Raises `InvalidSource` that names the part,
+        `DiskFull` and other `Unavailable`.
         """
-        assert not isinstance(prompt.content, str)
-        files = self._files(who)
-        held: dict[str, HeldFile] = {}
-        async with AsyncExitStack() as pins:
-
-            async def taken(part: Part, place: str) -> Part:
-                if isinstance(part, Text):
-                    return part
-                source = part.source
-                if _is_large(source):
-                    assert isinstance(source, Inline | DataUrl)
-                    try:
-                        source = await files.take(source, filename=filename_of(part))
-                    except InvalidSource as error:
-                        raise InvalidSource(f"{place}: {error}", reason=error.reason, field=place) from error
-                if isinstance(source, FileReference) and source.id not in held:
-                    kept = await _held(files, source.id)
-                    if kept is not None:
-                        await pins.enter_async_context(self._over.blobs.pin(kept.blob))
-                        held[source.id] = kept
-                return structs.replace(part, source=source)
-
-            content = [
-                Message(
-                    message.role,
-                    [await taken(part, f"content[{n}].parts[{m}]") for m, part in enumerate(message.parts)],
-                )
-                for n, message in enumerate(prompt.content)
-            ]
-            yield TakenIn(structs.replace(prompt, content=content), tuple(held.values()))
+        intake = _Intake(self._files(who), self._over)
+        async with intake.pins:
+            kept, written = await intake.take(prompt)
+            yield TakenIn(kept, tuple(intake.held.values()), _digest(provider, endpoint, written))
 
     async def resolve(
         self,
@@ -179,15 +166,63 @@ class Prompts:
         return Files(self._over, ids=self._ids, sources=self._sources, who=who)
 
 
-def _is_large(source: object) -> bool:
+class _Intake:
+    """One prompt on its way in. `pins` keep the bytes of the files that it holds until they are left."""
+
+    def __init__(self, files: Files, over: Acting) -> None:
+        self._files = files
+        self._blobs = over.blobs
+        self.held: dict[str, HeldFile] = {}
+        self.pins = AsyncExitStack()
+
+    async def take(self, prompt: Prompt) -> tuple[Prompt, Prompt]:
+        """The prompt as it is kept, and as it was written: with the hash of what came from a disk or a stream."""
+        assert not isinstance(prompt.content, str)
+        kept: list[Message] = []
+        written: list[Message] = []
+        for n, message in enumerate(prompt.content):
+            taken = [await self._part(part, f"content[{n}].parts[{m}]") for m, part in enumerate(message.parts)]
+            kept.append(Message(message.role, [part for part, _ in taken]))
+            written.append(Message(message.role, [part for _, part in taken]))
+        return structs.replace(prompt, content=kept), structs.replace(prompt, content=written)
+
+    async def _part(self, part: Part, place: str) -> tuple[Part, Part]:
+        if isinstance(part, Text):
+            return part, part
+        given = part.source
+        if isinstance(given, Url | ProviderRef):
+            return part, part
+        if isinstance(given, FileReference):
+            await self._hold(given.id)
+            return part, part
+        in_memory = isinstance(given, Inline | DataUrl)
+        if isinstance(given, Inline | DataUrl) and not _is_large(given):
+            return part, part
+        try:
+            file = await self._files.take(given, filename=filename_of(part))
+        except InvalidSource as error:
+            raise InvalidSource(f"{place}: {error}", reason=error.reason, field=place) from error
+        blob = await self._hold(file.id)
+        kept = structs.replace(part, source=file)
+        return kept, part if in_memory else structs.replace(part, source=Inline(blob.encode(), ""))
+
+    async def _hold(self, id: str) -> str:
+        """Keeps a file's bytes, and gives their digest; "" for a file that is not there, of which resolving will say
+        why."""
+        if id not in self.held:
+            held = await _held(self._files, id)
+            if held is None:
+                return ""
+            await self.pins.enter_async_context(self._blobs.pin(held.blob))
+            self.held[id] = held
+        return self.held[id].blob
+
+
+def _is_large(source: Inline | DataUrl) -> bool:
     """Whether a source's bytes are better kept as a file of ours than in the prompt itself."""
-    match source:
-        case Inline():
-            return len(source.data) >= INLINE_BELOW_BYTES
-        case DataUrl():
-            return len(source.url) >= _DATA_URL_BELOW
-        case _:
-            return False
+    if isinstance(source, Inline):
+        return len(source.data) >= INLINE_BELOW_BYTES
+    return len(source.url) >= _DATA_URL_BELOW
 
 
 async def _held(files: Files, id: str) -> HeldFile | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import msgspec
-from msgspec import structs
+from msgspec import Struct, structs
 
 from perdure.actors.backing import Acting
 from perdure.actors.batch.lines import LineHandle, line_id
@@ -28,7 +28,7 @@ from perdure.actors.batch.windows import Group, Request, Windows
 from perdure.actors.encoding import Encoded, digest_of, encode_request, endpoint_of
 from perdure.actors.live import LiveProvider
 from perdure.actors.looking import Origin
-from perdure.actors.prompts import Prompts, prompt_digest, with_files, words_of
+from perdure.actors.prompts import Prompts, TakenIn, with_files, words_of
 from perdure.actors.purchase import SECOND_US
 from perdure.actors.request.effects import keep
 from perdure.actors.request.state import KIND as REQUEST
@@ -42,12 +42,25 @@ from perdure.events.file_warnings import FileWarning
 from perdure.events.ids import IdSource
 from perdure.events.keys import check_key
 from perdure.events.purchase import OnUncertain
-from perdure.events.request import Content, OpenRequest, ResumeRequest
+from perdure.events.request import OpenRequest, ResumeRequest
 from perdure.events.requests import Answer, Prompt, RawRequest
 from perdure.events.texts import check_text
 from perdure.store.records import ActorRow, Holder, KeyTaken, Standing
 
 Via = Literal["live", "batch", "auto"]
+
+
+class _Asked(Struct, frozen=True, kw_only=True):
+    """How a request was submitted. `deadline_us` is µs from now, 0 for none."""
+
+    who: Who
+    provider: str
+    via: Via
+    key: str | None
+    credential: str
+    deadline_us: int
+    on_uncertain: OnUncertain | None
+    tags: Mapping[str, str]
 
 
 class Submitting:
@@ -99,56 +112,54 @@ class Submitting:
             check_key(key)
         check_text(credential, "credential", longest=LONGEST_NAME)
         check_tags(tags)
+        asked = _Asked(
+            who=who,
+            provider=provider,
+            via=via,
+            key=key,
+            credential=credential,
+            deadline_us=deadline_us(deadline_s),
+            on_uncertain=on_uncertain,
+            tags=tags,
+        )
         prompt = with_files(request)
         encoded = self._encode(live, words_of(prompt) if prompt else request, via, endpoint)
-        digest = prompt_digest(provider, encoded.endpoint, prompt) if prompt else digest_of(provider, encoded)
-        if prompt and key is not None:
-            # Known ones need nothing stored or uploaded again.
-            holder = await self._acting.log.find_key(who.tenant, key)
-            if holder is not None:
-                return await self._known(key, holder, digest)
-        expires_us = deadline_us(deadline_s)
-        route = self._route(encoded, who, provider=provider, via=via, credential=credential, on_uncertain=on_uncertain)
+        if prompt is None:
+            return await self._start(asked, encoded, digest_of(provider, encoded), None)
+        async with self._prompts.take_in(prompt, who, provider=provider, endpoint=encoded.endpoint) as taken_in:
+            if key is not None:
+                # A known one needs nothing uploaded again.
+                holder = await self._acting.log.find_key(who.tenant, key)
+                if holder is not None:
+                    return await self._known(key, holder, taken_in.digest)
+            return await self._start(asked, encoded, taken_in.digest, taken_in)
+
+    async def _start(self, asked: _Asked, encoded: Encoded, digest: str, taken_in: TakenIn | None) -> Handle[Answer]:
+        """Makes a request durable. `taken_in` is its prompt, if that names files; `encoded` holds its words then."""
+        route = self._route(asked, encoded)
         try:
             if route is None:
-                command = OpenRequest(
-                    provider=provider,
-                    endpoint=encoded.endpoint,
-                    model=encoded.model,
-                    credential=credential,
-                    body=Content(0),
-                    digest=digest,
-                    on_uncertain=on_uncertain or "resubmit",
-                    deadline_us=expires_us,
-                    custom_id=encoded.custom_id or "",
-                    tags=tags,
-                )
-                if prompt is None:
-                    return await self._send(command, encoded.body, who, key)
-                async with self._prompts.take_in(prompt, who) as taken_in:
-                    neutral = structs.replace(command, neutral=True, files=taken_in.held, subject=who.subject)
-                    return await self._send(neutral, msgspec.json.encode(taken_in.prompt), who, key)
+                return await self._send(asked, encoded, digest, taken_in)
             group, window = route
             warnings: Sequence[FileWarning] = ()
-            if prompt:
-                encoded, warnings = await self._resolved(prompt, encoded, who, group)
-            place = await self._windows.add(
-                group,
-                window,
-                Request(
-                    encoded=encoded,
-                    key=key,
-                    digest=digest,
-                    deadline_at=_whole_second(self._runtime.now() + expires_us) if expires_us else 0,
-                    principal=who.principal,
-                    tags=tags,
-                    warnings=warnings,
-                ),
+            if taken_in is not None:
+                encoded, warnings = await self._resolved(taken_in, encoded, asked.who, group)
+            deadline_at = _whole_second(self._runtime.now() + asked.deadline_us) if asked.deadline_us else 0
+            request = Request(
+                encoded=encoded,
+                key=asked.key,
+                digest=digest,
+                deadline_at=deadline_at,
+                principal=asked.who.principal,
+                tags=asked.tags,
+                warnings=warnings,
             )
+            place = await self._windows.add(group, window, request)
         except KeyTaken as taken:
             return await self._known(taken.key, taken.holder, digest)
-        origin = Origin(created_at=self._runtime.now(), key=key, tags=dict(tags))
-        return LineHandle(self._acting, _new_row(place.actor, BATCH, who, None, origin, provider), place.number, origin)
+        origin = Origin(created_at=self._runtime.now(), key=asked.key, tags=dict(asked.tags))
+        row = _new_row(place.actor, BATCH, asked.who, None, origin, asked.provider)
+        return LineHandle(self._acting, row, place.number, origin)
 
     # ------------------------------------------------------------------ which way
 
@@ -164,28 +175,20 @@ class Submitting:
             return encode_request(batcher, request, endpoints=batcher.endpoints, endpoint=endpoint)
         return encode_request(live, request, endpoints=live.live_endpoints, endpoint=endpoint)
 
-    def _route(
-        self,
-        encoded: Encoded,
-        who: Who,
-        *,
-        provider: str,
-        via: Via,
-        credential: str,
-        on_uncertain: OnUncertain | None,
-    ) -> tuple[Group, Window] | None:
+    def _route(self, asked: _Asked, encoded: Encoded) -> tuple[Group, Window] | None:
         """Where a request goes: live (None), or into a group's window."""
+        provider, via = asked.provider, asked.via
         batcher = self._batchers.get(provider)
         if via == "live" or batcher is None or endpoint_of(encoded.endpoint, batcher.endpoints) is None:
             return None
 
         group = Group(
-            tenant=who.tenant,
+            tenant=asked.who.tenant,
             provider=provider,
             endpoint=encoded.endpoint,
             model=encoded.model,
-            credential=credential,
-            on_uncertain=on_uncertain or ("fail" if via == "batch" else "resubmit"),
+            credential=asked.credential,
+            on_uncertain=asked.on_uncertain or ("fail" if via == "batch" else "resubmit"),
             via=via,
         )
         strategy = self._strategy
@@ -203,44 +206,62 @@ class Submitting:
         return None if chosen is None else (group, check_window(chosen))
 
     async def _resolved(
-        self, prompt: Prompt, words: Encoded, who: Who, group: Group
+        self, taken_in: TakenIn, words: Encoded, who: Who, group: Group
     ) -> tuple[Encoded, Sequence[FileWarning]]:
         """A prompt's line for a window: it is shown its files now, for lines are written as they will be sent."""
         batcher = self._batchers[group.provider]
         endpoint = endpoint_of(words.endpoint, batcher.endpoints)
         assert endpoint is not None
         resolution = await self._prompts.resolve(
-            prompt,
+            taken_in.prompt,
             who,
             shows=batcher,
             endpoint=endpoint,
             credential=group.credential,
+            held=taken_in.held,
             life_s=self._strategy.window_s + batcher.window_s,
         )
-        shown = structs.replace(prompt, content=resolution.messages)
+        shown = structs.replace(taken_in.prompt, content=resolution.messages)
         encoded = encode_request(batcher, shown, endpoints=batcher.endpoints, endpoint=endpoint)
         return encoded, resolution.warnings
 
     # ------------------------------------------------------------------ live
 
-    async def _send(self, command: OpenRequest, body: bytes, who: Who, key: str | None) -> RequestHandle:
-        actor = self._ids("req")
-        command = structs.replace(command, body=await keep(self._blobs, body))
+    async def _send(self, asked: _Asked, encoded: Encoded, digest: str, taken_in: TakenIn | None) -> RequestHandle:
+        actor, who = self._ids("req"), asked.who
+        body = encoded.body if taken_in is None else msgspec.json.encode(taken_in.prompt)
+        content = await keep(self._blobs, body)
+        command = OpenRequest(
+            provider=asked.provider,
+            endpoint=encoded.endpoint,
+            model=encoded.model,
+            credential=asked.credential,
+            body=content,
+            digest=digest,
+            on_uncertain=asked.on_uncertain or "resubmit",
+            deadline_us=asked.deadline_us,
+            custom_id=encoded.custom_id or "",
+            tags=asked.tags,
+            neutral=taken_in is not None,
+            files=() if taken_in is None else taken_in.held,
+            subject=who.subject,
+        )
         try:
             told = await self._runtime.tell(
                 REQUEST,
                 actor,
                 command,
                 tenant=who.tenant,
-                key=key,
+                key=asked.key,
                 principal=who.principal,
-                size=command.body.size_bytes,
+                size=content.size_bytes,
             )
         finally:
-            if command.body.blob:
-                self._blobs.release(command.body.blob)
-        origin = Origin(created_at=self._runtime.now(), key=key, tags=dict(command.tags))
-        return RequestHandle(self._acting, _new_row(actor, REQUEST, who, key, origin, command.provider, told.version))
+            if content.blob:
+                self._blobs.release(content.blob)
+        origin = Origin(created_at=self._runtime.now(), key=asked.key, tags=dict(asked.tags))
+        row = _new_row(actor, REQUEST, who, asked.key, origin, asked.provider, told.version)
+        return RequestHandle(self._acting, row)
 
     # ------------------------------------------------------------------ known already
 

@@ -15,15 +15,18 @@ from perdure.events.messages import (
     Part,
     ProviderRef,
     Resolved,
+    Source,
     Url,
+    kept_source,
 )
 
 
-def resolved_source(source: Resolved | DataUrl | FileReference, provider: str, place: str) -> Resolved:
+def resolved_source(given: Source, provider: str, place: str) -> Resolved:
     """The source, if `provider` can be told it as it is. `place` names the part in errors.
 
     Raises `InvalidRequest` for one that should have been resolved before, and for a file at another provider.
     """
+    source = kept_source(given, place)
     match source:
         case Inline() | Url():
             return source

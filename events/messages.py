@@ -1,13 +1,15 @@
 """Neutral messages: what a prompt says in more than one text, with files in it.
 
-A part's source says where its bytes come from. Before a request leaves, every source is resolved into one of three that
-a provider can be told: `Inline`, `Url`, `ProviderRef`. Resolving makes new messages and never changes the caller's.
+A part's source says where its bytes come from. What is only in memory or on a disk becomes a file of ours when the
+prompt is submitted. Before a request leaves, every source is resolved into one of three that a provider can be told:
+`Inline`, `Url`, `ProviderRef`. All that makes new messages and never changes the caller's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from collections.abc import AsyncIterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -53,6 +55,15 @@ class FileReference(Struct, frozen=True, tag="file"):
 Resolved: TypeAlias = Inline | Url | ProviderRef
 """What a provider's adapter renders."""
 
+Kept: TypeAlias = Resolved | DataUrl | FileReference
+"""What a prompt that is kept may name: values."""
+
+if TYPE_CHECKING:
+    Source: TypeAlias = Kept | Path | bytes | AsyncIterable[bytes] | BinaryIO
+else:
+    # What is decoded holds values only; nothing else can be told apart by a decoder.
+    Source = Kept
+
 
 class Text(Struct, frozen=True, tag="text"):
     """Words."""
@@ -63,26 +74,26 @@ class Text(Struct, frozen=True, tag="text"):
 class Image(Struct, frozen=True, tag="image"):
     """A picture."""
 
-    source: Resolved | DataUrl | FileReference
+    source: Source
 
 
 class Document(Struct, frozen=True, tag="document"):
     """A document, such as a PDF or plain text. `filename` is shown to the model where the provider does that."""
 
-    source: Resolved | DataUrl | FileReference
+    source: Source
     filename: str | None = None
 
 
 class Audio(Struct, frozen=True, tag="audio"):
     """A recording."""
 
-    source: Resolved | DataUrl | FileReference
+    source: Source
 
 
 class Video(Struct, frozen=True, tag="video"):
     """A film."""
 
-    source: Resolved | DataUrl | FileReference
+    source: Source
 
 
 Part: TypeAlias = Text | Image | Document | Audio | Video
@@ -115,3 +126,13 @@ def checked_messages(content: str | Sequence[Message]) -> Sequence[Message]:
         if not message.parts:
             raise InvalidRequest("the message has no parts", field=f"content[{place}].parts")
     return content
+
+
+def kept_source(source: Source, place: str) -> Kept:
+    """The source, if it is a value. Raises `InvalidRequest` that names `place` for what has to be taken in first."""
+    if isinstance(source, Inline | Url | ProviderRef | DataUrl | FileReference):
+        return source
+    raise InvalidRequest(
+        f"{place}: a source of type {type(source).__name__} is read when a prompt is submitted, and not here",
+        field=f"{place}.source",
+    )

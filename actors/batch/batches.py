@@ -29,7 +29,7 @@ from perdure.actors.batch.ports import BatchProvider
 from perdure.actors.batch.showing import Requests, Shown
 from perdure.actors.batch.state import CODEC, KIND, BatchState
 from perdure.actors.batch.views import BatchHandle, Order
-from perdure.actors.prompts import Prompts, prompt_digest
+from perdure.actors.prompts import Prompts
 from perdure.actors.runtime.runtime import Runtime
 from perdure.actors.who import Who
 from perdure.events.batch import (
@@ -223,16 +223,18 @@ class Batches:
         """A prompt with its files as the provider can be told them now: lines are written as they will be sent."""
         adapter = order.adapter
         endpoint = order.endpoint or adapter.endpoints[0]
-        resolution = await self._prompts.resolve(
-            prompt,
-            self._who,
-            shows=adapter,
-            endpoint=endpoint,
-            credential=order.credential,
-            life_s=adapter.window_s,
-        )
-        digest = prompt_digest(adapter.name, endpoint, prompt)
-        return Shown(structs.replace(prompt, content=resolution.messages), digest, tuple(resolution.warnings))
+        async with self._prompts.take_in(prompt, self._who, provider=adapter.name, endpoint=endpoint) as taken_in:
+            resolution = await self._prompts.resolve(
+                taken_in.prompt,
+                self._who,
+                shows=adapter,
+                endpoint=endpoint,
+                credential=order.credential,
+                held=taken_in.held,
+                life_s=adapter.window_s,
+            )
+        shown = structs.replace(prompt, content=resolution.messages)
+        return Shown(shown, taken_in.digest, tuple(resolution.warnings))
 
     async def _forget(self, actor: str) -> None:
         """Gives up a batch that was cut off while it was read and that nobody can name again: it has no key."""

@@ -60,6 +60,7 @@ from perdure.events.messages import (
     Resolved,
     Text,
     Url,
+    kept_source,
 )
 from perdure.events.sealed import plain
 
@@ -157,7 +158,7 @@ _Outcome: TypeAlias = _Shown | _Left | PerdureError
 
 async def _key(part: FilePart, place: str, provider: str) -> _Key:
     """What makes the part's source one with others; data URLs become their bytes here. Raises `InvalidRequest`."""
-    source = part.source
+    source = kept_source(part.source, place)
     if isinstance(source, ProviderRef) and source.provider != provider:
         raise InvalidRequest(
             f"{place}: {shorten(source.reference)} is a file at {source.provider}, which {provider} cannot read:"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import copy
+import io
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import trio
@@ -36,13 +39,13 @@ async def serving() -> AsyncGenerator[tuple[Simulation, perdure.Service]]:
         (await service.log.verify()).raise_if_bad()
 
 
-def about(source: object, words: str = "what is this?") -> perdure.Prompt:
+def about(source: Any, words: str = "what is this?") -> perdure.Prompt:
     """A question about a document."""
-    parts = (perdure.Text(words), perdure.Document(source, "tides.pdf"))  # type: ignore[arg-type] - tests give anything
+    parts = (perdure.Text(words), perdure.Document(source, "tides.pdf"))
     return perdure.Prompt([perdure.Message("user", parts)], model="m-1")
 
 
-def bought(simulated: Simulation, kind: str) -> int:
+def bought(simulated: Simulation, kind: Literal["batch", "file", "text"]) -> int:
     """How many of a kind were bought, at all providers; none of them twice."""
     assert simulated.account.bought_twice() == []
     return len(simulated.account.purchases(kind=kind))
@@ -84,6 +87,40 @@ async def test_w45_w53_bytes_become_one_file_and_the_callers_messages_stay_as_th
         (file,) = [info async for info in service.files.list()]
         assert (file.filename, file.size_bytes) == ("tides.pdf", len(LARGE_PDF))
         assert bought(simulated, "file") == 1
+
+
+@pytest.mark.parametrize("via", ["live", "batch"])
+async def test_a_source_on_a_disk_or_in_a_stream_is_taken_in_and_known_again(
+    autojump_clock: Clock, tmp_path: Path, via: Literal["live", "batch"]
+) -> None:
+    path = tmp_path / "tides.pdf"
+    path.write_bytes(LARGE_PDF)
+
+    async def stream() -> AsyncGenerator[bytes]:
+        yield LARGE_PDF[:1_000]
+        yield LARGE_PDF[1_000:]
+
+    def sources() -> dict[str, object]:
+        return {"path": path, "bytes": LARGE_PDF, "stream": stream(), "file object": io.BytesIO(LARGE_PDF)}
+
+    async with serving() as (_, service):
+        handles = {
+            kind: await service.submit(about(source), provider="openai", via=via, key=kind)
+            for kind, source in sources().items()
+        }
+        for handle in handles.values():
+            await handle.result()
+        again = {
+            kind: await service.submit(about(source), provider="openai", via=via, key=kind)
+            for kind, source in sources().items()
+        }
+        assert {kind: handle.id for kind, handle in again.items()} == {kind: one.id for kind, one in handles.items()}
+        path.write_bytes(LARGE_PDF + b".")
+        with pytest.raises(perdure.KeyConflict):
+            await service.submit(about(path), provider="openai", via=via, key="path")
+        with pytest.raises(perdure.InvalidSource, match=r"content\[0\]\.parts\[1\].*no-such-file"):
+            await service.submit(about(tmp_path / "no-such-file"), provider="openai", via=via)
+        assert {info.size_bytes async for info in service.files.list()} == {len(LARGE_PDF), len(LARGE_PDF) + 1}
 
 
 async def test_small_bytes_stay_in_the_request(autojump_clock: Clock) -> None:
