@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing
 
 from perdure.actors.batch import asks, rows
 from perdure.actors.batch import state as pure
@@ -158,12 +159,13 @@ class Batches:
             if not self._providers[effect.provider].needs_file(await lines.size_bytes()):
                 await port.report(NoteFileNotNeeded(part=effect.part))
                 return
-            async for chunk, rest in lines.pieces():
-                if rest is None:
-                    segments.append((chunk.blob, chunk.size_bytes))
-                else:
-                    cut.append((await self._blobs.put(rest)).digest)
-                    segments.append((cut[-1], len(rest)))
+            async with aclosing(lines.pieces()) as pieces:
+                async for chunk, rest in pieces:
+                    if rest is None:
+                        segments.append((chunk.blob, chunk.size_bytes))
+                    else:
+                        cut.append((await self._blobs.put(rest)).digest)
+                        segments.append((cut[-1], len(rest)))
             await self._order_file(effect, port, segments)
         except BlobLost as lost:
             await port.report(FileFailed(part=effect.part, code="blob_lost", message=str(lost)))
@@ -196,6 +198,13 @@ class Batches:
             identity = f"{identity}-{effect.before}"
         count = effect.last - effect.first + 1 - size_of(effect.left_out)
         lines = Input(self._blobs, effect.chunks, effect.left_out)
+        streams = AsyncExitStack()
+
+        def runs() -> AsyncIterator[bytes]:
+            # Closed below: a call that breaks off leaves it where it is.
+            stream = lines.runs()
+            streams.push_async_callback(stream.aclose)
+            return stream
 
         async def create(fetch: Fetch) -> ProviderBatch:
             part = BatchInput(
@@ -203,7 +212,7 @@ class Batches:
                 count=count,
                 size_bytes=await lines.size_bytes(),
                 file=effect.provider_file,
-                lines=lines.runs,
+                lines=runs,
             )
             return await provider.create(fetch, part, endpoint=effect.endpoint, identity=identity)
 
@@ -229,9 +238,10 @@ class Batches:
             )
 
         try:
-            return await perform_purchase(
-                effect, port, self._network, identity=identity, create=create, find=find, bought=bought
-            )
+            async with streams:
+                return await perform_purchase(
+                    effect, port, self._network, identity=identity, create=create, find=find, bought=bought
+                )
         except BlobLost as lost:
             # What was sent ended in the middle: the provider cannot have taken it.
             ordinal, attempt = effect.ordinal, effect.attempt

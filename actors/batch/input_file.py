@@ -32,7 +32,8 @@ class Input:
 
     async def size_bytes(self) -> int:
         """The bytes of all lines. Raises `BlobLost`."""
-        return sum([chunk.size_bytes if rest is None else len(rest) async for chunk, rest in self.pieces()])
+        async with aclosing(self.pieces()) as pieces:
+            return sum([chunk.size_bytes if rest is None else len(rest) async for chunk, rest in pieces])
 
     async def runs(self) -> AsyncGenerator[bytes]:
         """The lines in runs of whole ones. Raises `BlobLost`."""

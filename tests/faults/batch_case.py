@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final
 
+from perdure.actors.batch.ports import InputProblem
 from perdure.actors.batch.views import BatchHandle
-from tests.actors.batch.memory import NAME, World, prompts
+from tests.actors.batch.memory import NAME, Ending, World, prompts
 from tests.actors.batch.rig import serving, verified
 from tests.faults.sweep import Case
 from tests.faults.sweep import World as Life
@@ -33,6 +35,12 @@ LINES: Final = 5
 class OneBatch(Case):
     """`LINES` lines over two parts; the answers are asked for twice, in both orders."""
 
+    resubmit = 0
+    bought: ClassVar[Mapping[str, int]] = {"file": 2, "batch": 2}
+    """How much of each kind is bought."""
+    judged: Sequence[str] = ("PartSettled", "PartSettled", "BatchFinished")
+    """What happens to the parts, and how often, whatever happens to the process."""
+
     def __init__(self) -> None:
         self.world = World(batch_s=30.0, max_lines=3)
         self.delivered: set[int] = set()
@@ -41,7 +49,7 @@ class OneBatch(Case):
         """Submits under a key, as a user's program does at each start, and reads every answer."""
         self.world.alive = world.act
         async with serving(world.directory / "p.db", self.world, disk=world.disk) as service:
-            handle = await service.batches.submit(prompts(LINES), provider=NAME, key="job")
+            handle = await service.batches.submit(prompts(LINES), provider=NAME, key="job", resubmit=self.resubmit)
             async with handle.results() as lines:
                 async for line in lines:
                     world.act()
@@ -63,24 +71,61 @@ class OneBatch(Case):
             settled = [
                 record.type
                 async for record in handle.events(follow=False)
-                if record.type in ("PartSettled", "BatchFinished")
+                if record.type in ("PartDeferred", "PartResubmitted", "PartSettled", "BatchFinished")
             ]
-            assert settled == ["PartSettled", "PartSettled", "BatchFinished"]
+            assert sorted(settled) == sorted(self.judged)
+            assert settled[-1] == "BatchFinished"
             state = await handle.state()
             assert (state.ok, state.failed, state.duplicate, state.extra, state.anomalies) == (LINES, 0, 0, 0, 0)
             await verified(service)
         assert self.delivered == set(range(LINES))
-        assert (len(self.world.sold("file")), len(self.world.sold("batch"))) == (2, 2)
+        assert {kind: len(self.world.sold(kind)) for kind in ("file", "batch")} == self.bought
+
+
+class InlineBatch(OneBatch):
+    """The same where no file is needed: the lines go with the calls that create the two batches."""
+
+    bought: ClassVar[Mapping[str, int]] = {"file": 0, "batch": 2}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world.inline_bytes = 10_000
+
+
+class RescuedBatch(OneBatch):
+    """The same at a provider that lets both batches expire half-way and then has no room for the third one at first."""
+
+    resubmit = 1
+    bought: ClassVar[Mapping[str, int]] = {"file": 4, "batch": 5}
+    judged = ("PartResubmitted", "PartResubmitted", "PartDeferred", *OneBatch.judged)
+
+    def __init__(self) -> None:
+        super().__init__()
+        full = Ending("failed", (InputProblem("token_limit_exceeded", "full"),), no_room=True)
+        self.world.endings = [Ending("expired"), Ending("expired"), full]
+        self.world.tells_unfinished = True
+
+
+class InlineRescuedBatch(RescuedBatch):
+    """Both."""
+
+    bought: ClassVar[Mapping[str, int]] = {"file": 0, "batch": 5}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world.inline_bytes = 10_000
 
 
 class CancelledBatch(OneBatch):
-    """The same, cancelled while the provider works: nothing is left running there."""
+    """The same, cancelled while the provider works: nothing is left running there, nor bought again."""
+
+    resubmit = 1
 
     async def live(self, world: Life) -> None:
         """Submits, cancels, waits for the end."""
         self.world.alive = world.act
         async with serving(world.directory / "p.db", self.world, disk=world.disk) as service:
-            handle = await service.batches.submit(prompts(LINES), provider=NAME, key="job")
+            handle = await service.batches.submit(prompts(LINES), provider=NAME, key="job", resubmit=self.resubmit)
             await handle.cancel()
             await handle.ended()
 

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from perdure.store.crash_points import CRASH_POINTS
-from tests.faults.batch_case import POINTS, CancelledBatch, OneBatch
+from tests.faults.batch_case import (
+    POINTS,
+    CancelledBatch,
+    InlineBatch,
+    InlineRescuedBatch,
+    OneBatch,
+    RescuedBatch,
+)
 from tests.faults.sweep import Death, sweep
 
 
@@ -34,9 +41,16 @@ def test_sample_of_deaths(lives: Path) -> None:
     assert swept.deaths >= len(POINTS)
 
 
+@pytest.mark.parametrize("case", [InlineBatch, RescuedBatch, InlineRescuedBatch])
+def test_sample_of_deaths_without_a_file_and_with_a_rescue(lives: Path, case: type[OneBatch]) -> None:
+    swept = sweep(case, lives / "lives", expected=POINTS, every=17)
+    assert swept.deaths >= len(POINTS)
+
+
 @pytest.mark.sweep
-def test_every_death(lives: Path) -> None:
-    swept = sweep(OneBatch, lives / "lives", expected=POINTS)
+@pytest.mark.parametrize("case", [OneBatch, InlineBatch, RescuedBatch, InlineRescuedBatch])
+def test_every_death(lives: Path, case: type[OneBatch]) -> None:
+    swept = sweep(case, lives / "lives", expected=POINTS)
     assert swept.names == POINTS
 
 

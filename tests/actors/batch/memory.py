@@ -161,7 +161,8 @@ class World:
                     problems=ending.problems,
                     no_room=ending.no_room,
                 )
-                self.account.append(Sold("batch", batch_id, asked["identity"], file_id))
+                payload = batch_id if ending.no_room else file_id  # without room nothing was run, and it may come again
+                self.account.append(Sold("batch", batch_id, asked["identity"], payload))
                 return self._batch(batch_id)
             case "ask":
                 asked_for = json.loads(body)["input"]

@@ -18,7 +18,10 @@ from perdure.events.event import Event
 from perdure.events.provider_file import (
     AskUpload,
     FailUpload,
+    FileProcessed,
     FileUploaded,
+    KeepUploadSession,
+    NoteFileProcessed,
     NoteOwnerTold,
     NoteOwnerWarned,
     NoteUploaded,
@@ -26,6 +29,7 @@ from perdure.events.provider_file import (
     ResumeUpload,
     UploadFailed,
     UploadOrdered,
+    UploadSessionKept,
     UploadWithdrawn,
     WithdrawUpload,
 )
@@ -41,6 +45,7 @@ from perdure.events.purchase import (
     PurchaseUncertain,
     RefusePurchase,
 )
+from perdure.events.sealed import plain
 from tests.actors.living import EPOCH_US as AT
 
 ORDER: Final = AskUpload(
@@ -64,6 +69,10 @@ BLOCKED: Final[Sequence[Event]] = (
     PurchaseRefused(ordinal=0, attempt=1, reason="auth", at=AT, retry_at=AT + 300 * SECOND_US, blocked=True),
 )
 UPLOADED: Final[Sequence[Event]] = (*INTENDED, FileUploaded(attempt=1, provider_file="f-1"))
+PROCESSING: Final[Sequence[Event]] = (
+    *INTENDED,
+    FileUploaded(attempt=1, provider_file="f-1", processing_since=AT),
+)
 PHASES: Final[Mapping[str, Sequence[Event]]] = {
     "new": (),
     "asked": ASKED,
@@ -72,6 +81,7 @@ PHASES: Final[Mapping[str, Sequence[Event]]] = {
     "doubtful": DOUBTFUL,
     "leaving": (*INTENDED, UploadWithdrawn()),
     "withdrawn": (*ASKED, UploadWithdrawn()),
+    "processing": PROCESSING,
     "uploaded": UPLOADED,
     "failed": (*ASKED, UploadFailed(code="invalid_request")),
     "told": (*UPLOADED, OwnerTold()),
@@ -82,6 +92,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "ResumeUpload": ResumeUpload(),
     "NoteUploaded": NoteUploaded(attempt=1, provider_file="f-1"),
     "Orphan": Orphan(effect="buy/0/1", report=NoteUploaded(attempt=1, provider_file="f-1")),
+    "KeepUploadSession": KeepUploadSession(attempt=1, session="there"),
+    "NoteFileProcessed": NoteFileProcessed(),
     "FailUpload": FailUpload(code="blob_lost", message="m"),
     "NoteOwnerWarned": NoteOwnerWarned(attempt=2),
     "NoteOwnerTold": NoteOwnerTold(),
@@ -96,11 +108,13 @@ COMMANDS: Final[Mapping[str, Command]] = {
 }
 TABLE: Final[Mapping[str, Mapping[str, str]]] = {
     "AskUpload": {"new": "UploadOrdered", "else": "nothing"},
-    "WithdrawUpload": {"asked, blocked, intended, doubtful": "UploadWithdrawn", "else": "nothing"},
+    "WithdrawUpload": {"asked, blocked, intended, doubtful, processing": "UploadWithdrawn", "else": "nothing"},
     "ResumeUpload": {"blocked": "PurchaseResumed", "else": "nothing"},
     "NoteUploaded": {"asked, intended, doubtful, leaving": "FileUploaded", "else": "nothing"},
     "Orphan": {"asked, blocked": "FileUploaded", "else": "nothing"},
-    "FailUpload": {"asked, blocked, intended, leaving": "UploadFailed", "else": "nothing"},
+    "KeepUploadSession": {"asked, intended, doubtful, leaving": "UploadSessionKept", "else": "nothing"},
+    "NoteFileProcessed": {"processing": "FileProcessed", "else": "nothing"},
+    "FailUpload": {"asked, blocked, intended, leaving, processing": "UploadFailed", "else": "nothing"},
     "NoteOwnerWarned": {"blocked": "OwnerWarned", "else": "nothing"},
     "NoteOwnerTold": {"uploaded, failed": "OwnerTold", "else": "nothing"},
     "IntendPurchase": {"asked": "PurchaseIntended", "intended, leaving": "nothing", "else": "Superseded"},
@@ -152,6 +166,7 @@ def test_every_command_in_every_phase(command: str, phase: str) -> None:
         ("doubtful", ["find/0/1"], "running", False),
         ("leaving", ["buy/0/1"], "running", False),
         ("withdrawn", [], "cancelled", True),
+        ("processing", ["watch"], "running", False),
         ("uploaded", ["tell-owner"], "succeeded", False),
         ("failed", ["tell-owner"], "failed", False),
         ("told", [], "succeeded", True),
@@ -171,6 +186,27 @@ def test_w4_a_withdrawn_upload_is_settled_first() -> None:
     assert fold(*absent).status == "withdrawn"
     found = [*leaving, *when(leaving, NoteUploaded(attempt=1, provider_file="f-1"))]
     assert [effect.id for effect in pure.effects(fold(*found))] == ["tell-owner"]
+
+
+def test_an_upload_that_broke_off_is_taken_up_again_where_it_was() -> None:
+    """The place survives a refusal and a doubt; once the file is there it is of no use any more."""
+    kept = [*INTENDED, UploadSessionKept(session=plain("there"))]
+    assert when(kept, KeepUploadSession(attempt=1, session="there")) == [], "nothing new"
+    refused = [*kept, *when(kept, RefusePurchase(ordinal=0, attempt=1, kind="server_error", message="m"))]
+    (upload,) = pure.effects(fold(*refused))
+    assert isinstance(upload, pure.UploadEffect)
+    assert (upload.id, upload.session) == ("buy/0/2", "there")
+    assert fold(*kept, FileUploaded(attempt=1, provider_file="f-1")).session == ""
+
+
+def test_a_file_is_told_of_once_it_can_be_used() -> None:
+    given = [*INTENDED, *when(INTENDED, NoteUploaded(attempt=1, provider_file="f-1", processing=True))]
+    assert [effect.id for effect in pure.effects(fold(*given))] == ["watch"]
+    ready = [*given, FileProcessed()]
+    assert [effect.id for effect in pure.effects(fold(*ready))] == ["tell-owner"]
+    failed = fold(*given, *when(given, FailUpload(code="processing_failed", message="it is no text")))
+    assert (failed.status, failed.provider_file, failed.code) == ("failed", "", "processing_failed")
+    assert fold(*given, *when(given, WithdrawUpload())).status == "withdrawn"
 
 
 def test_doubt_never_fails_an_upload() -> None:
