@@ -133,7 +133,7 @@ FILES: dict[str, tuple[int, Reply, str, bool]] = {
 
 @pytest.mark.trio
 @pytest.mark.parametrize(("status", "file", "kind", "retryable"), FILES.values(), ids=FILES)
-async def test_a_refusal_that_comes_from_the_input_file_is_told_apart(
+async def test_w54_a_refusal_that_comes_from_the_input_file_is_told_apart(
     status: int, file: Reply, kind: str, retryable: bool
 ) -> None:
     fetch = FakeFetch([Refused("no", kind="invalid_request", status=status), file])
@@ -215,7 +215,7 @@ async def test_b34_where_results_are(state: str, fields: dict[str, Any], sources
 
 
 @pytest.mark.trio
-async def test_a_status_that_is_cut_is_asked_for_again() -> None:
+async def test_w10_a_status_that_is_cut_is_asked_for_again() -> None:
     whole = json.dumps(operation(done=True, metadata={"output": inline({"a": 1})})).encode()
     for cut in (10, whole.index(b'"a"'), len(whole) - 1):
         with pytest.raises(Refused) as refused:
@@ -232,7 +232,7 @@ def named(id_: str, name: str, at: str = CREATED) -> dict[str, Any]:
 
 
 @pytest.mark.trio
-async def test_a_batch_is_found_by_its_name_over_all_pages_oldest_first() -> None:
+async def test_w4_a_batch_is_found_by_its_name_over_all_pages_oldest_first() -> None:
     fetch = FakeFetch(
         [
             page(named("1", "log-b-0 b-0+3", "2026-11-20T12:00:00Z"), named("2", "log-b-00"), token="t1"),
@@ -250,7 +250,7 @@ OLD = "2026-11-19T10:00:00Z"
 
 
 @pytest.mark.trio
-async def test_old_pages_end_the_search_only_where_lists_come_newest_first() -> None:
+async def test_w4_old_pages_end_the_search_only_where_lists_come_newest_first() -> None:
     newest_first = FakeFetch([page(named("1", "log-b-0"), named("2", "x", OLD), token="t"), page()])
     assert len(await BATCHES.find(newest_first, sought())) == 1
     assert len(newest_first.requests) == 1
@@ -265,14 +265,14 @@ async def test_old_pages_end_the_search_only_where_lists_come_newest_first() -> 
 
 
 @pytest.mark.trio
-async def test_a_list_that_goes_round_in_a_circle_is_no_list() -> None:
+async def test_w4_a_list_that_goes_round_in_a_circle_is_no_list() -> None:
     with pytest.raises(Refused, match="the same page again"):
         await BATCHES.find(FakeFetch(page(named("1", "x"), token="t")), sought())
 
 
 @pytest.mark.trio
 @pytest.mark.parametrize("status", [200, 400, 409])
-async def test_a_batch_that_has_ended_needs_no_cancelling(status: int) -> None:
+async def test_w70_a_batch_that_has_ended_needs_no_cancelling(status: int) -> None:
     ended = operation(state="BATCH_STATE_SUCCEEDED", done=True)
     fetch = FakeFetch([reply({}, status), reply(ended)])
     await BATCHES.cancel(fetch, "batches/x")
@@ -281,7 +281,7 @@ async def test_a_batch_that_has_ended_needs_no_cancelling(status: int) -> None:
 
 
 @pytest.mark.trio
-async def test_a_batch_that_goes_on_is_to_be_cancelled_again() -> None:
+async def test_w70_a_batch_that_goes_on_is_to_be_cancelled_again() -> None:
     with pytest.raises(Refused) as refused:
         await BATCHES.cancel(FakeFetch([reply({}, 400), reply(operation())]), "batches/x")
     assert refused.value.retryable
@@ -318,7 +318,7 @@ async def test_b33_responses_in_the_operation_can_be_read_on_from_behind_each(in
 
 
 @pytest.mark.trio
-async def test_responses_that_are_cut_are_not_taken_for_all() -> None:
+async def test_w22_responses_that_are_cut_are_not_taken_for_all() -> None:
     whole = json.dumps(SHOWN).encode()
     for cut in (20, whole.index(b'"code"'), whole.index(b'"b"')):
         with pytest.raises((Unknown, Refused)) as failed:

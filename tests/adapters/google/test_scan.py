@@ -38,7 +38,7 @@ def scanned(data: bytes, size: int) -> tuple[list[bytes], ResponseScanner]:
 
 
 @given(responses, st.integers(1, 70), st.booleans(), st.sampled_from([None, 2]))
-def test_the_responses_come_once_and_the_outline_counts_them(
+def test_w22_responses_come_once_and_the_outline_counts_them(
     items: list[Any], size: int, ascii_only: bool, indent: int | None
 ) -> None:
     data = json.dumps(operation(items), ensure_ascii=ascii_only, indent=indent).encode("utf-8", "surrogatepass")
@@ -62,7 +62,7 @@ def test_what_follows_the_first_responses_adds_none(items: list[Any], size: int)
 
 
 @given(st.data())
-def test_a_stream_that_is_cut_is_never_taken_for_a_whole_one(data: st.DataObject) -> None:
+def test_w22_a_stream_that_is_cut_is_never_taken_for_a_whole_one(data: st.DataObject) -> None:
     whole = json.dumps(operation([{"a": "x"}, {"b": 'y"'}])).encode()
     cut = data.draw(st.integers(0, len(whole) - 1))
     try:
@@ -79,7 +79,7 @@ def test_values_that_are_no_objects_are_responses_too() -> None:
     assert json.loads(scanner.outline) == {"inlinedResponses": [5]}
 
 
-def test_a_response_without_end_does_not_fill_the_memory() -> None:
+def test_w22_a_response_without_end_does_not_fill_the_memory() -> None:
     scanner = ResponseScanner(max_bytes=1_000)
     scanner.feed(b'{"inlinedResponses":[{"a":"')
     for _ in range(9):

@@ -258,7 +258,7 @@ async def test_b34_every_end_settles_every_line_and_keeps_partial_output(
         assert_bought_once(simulated, way)
 
 
-async def test_a_batch_is_cancelled_and_keeps_what_was_done(autojump_clock: Clock, way: Way) -> None:
+async def test_w17_a_batch_is_cancelled_and_keeps_what_was_done(autojump_clock: Clock, way: Way) -> None:
     async with simulation(batch_s=7_200.0) as simulated, simulated.open() as service:
         handle = await service.batches.submit(requests(), provider="google")
         await trio.sleep(3_600.0)
