@@ -27,6 +27,7 @@ from perdure.actors.batch.ports import (
 from perdure.actors.fetch import Fetch, FetchError, HttpAnswer, HttpRequest, Refused
 from perdure.actors.resolving import ProviderFacts
 from perdure.adapters.answers import created_answer, read_answer, refuse_answer
+from perdure.adapters.download import DOWNLOAD_S
 from perdure.adapters.google import lines, requests
 from perdure.adapters.google.account import NAME, VERSION
 from perdure.adapters.google.fields import number, time_us
@@ -37,7 +38,7 @@ from perdure.adapters.google.scan import EndsEarly, ResponseScanner
 from perdure.adapters.google.showing import SHOWS
 from perdure.adapters.google.wire import BatchOutput, BatchStats, Operation, OperationPage
 from perdure.adapters.jsonl import LineTooLong
-from perdure.adapters.patience import CLOCK_MARGIN_S, SETTLE_S, patience_s
+from perdure.adapters.patience import CLOCK_MARGIN_S, PROCESSING_S, SETTLE_S, patience_s
 from perdure.events.requests import Answer, LineError, Prompt, RawRequest
 
 WINDOW_S: Final = 172_800.0
@@ -159,8 +160,7 @@ class GoogleBatches:
         token, last_us, is_sorted = "", None, True
         while True:
             query = {"pageSize": str(BATCHES_A_PAGE)} | ({"pageToken": token} if token else {})
-            request = HttpRequest(method="GET", path=f"/{VERSION}/batches", query=query, safety="read")
-            answer, page = await _read(fetch, request, _PAGE)
+            answer, page = await _read(fetch, f"/{VERSION}/batches", query, _PAGE)
             for operation in page.operations:
                 batch = _shown(operation)
                 is_sorted = is_sorted and bool(batch.created_at) and (last_us is None or batch.created_at <= last_us)
@@ -176,7 +176,7 @@ class GoogleBatches:
 
     async def status(self, fetch: Fetch, batch_id: str) -> ProviderBatch:
         """The batch as it stands. What it holds of results is read past."""
-        _, operation = await _read(fetch, HttpRequest(method="GET", path=_path(batch_id), safety="read"), _OPERATION)
+        _, operation = await _read(fetch, _path(batch_id), {}, _OPERATION)
         return _shown(operation)
 
     def results(
@@ -248,6 +248,7 @@ async def _inline(path: str, part: BatchInput, identity: str) -> HttpRequest:
         body=body,
         body_bytes=size_bytes,
         deadline_s=patience_s(size_bytes),
+        idle_s=PROCESSING_S,
     )
 
 
@@ -290,9 +291,10 @@ async def _look_at_file(fetch: Fetch, name: str, refused: Refused) -> None:
 
 
 async def _read(
-    fetch: Fetch, request: HttpRequest, decoder: msgspec.json.Decoder[_Decoded]
+    fetch: Fetch, path: str, query: Mapping[str, str], decoder: msgspec.json.Decoder[_Decoded]
 ) -> tuple[HttpAnswer, _Decoded]:
-    """An operation or a page of them, without the responses that they hold."""
+    """An operation or a page of them, without the responses that they hold, which may be as long as a file of them."""
+    request = HttpRequest(method="GET", path=path, query=query, safety="read", deadline_s=DOWNLOAD_S)
     scanner = ResponseScanner()
     async with fetch.stream(request) as stream:
         chunks = stream.chunks()

@@ -26,6 +26,7 @@ def test_every_line_is_found_again(numbers: list[int]) -> None:
         return
     assert len(places.text()) <= MAX_CHARACTERS
     again = parse_places(places.text())
+    assert again is not None
     assert again == places
     assert again.count() == len(ids)
     assert [again.line_id(place) for place in range(len(ids))] == ids

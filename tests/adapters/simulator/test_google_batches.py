@@ -140,19 +140,19 @@ async def test_names_may_be_in_snake_case_and_metadata_come_back_whole() -> None
         assert "metadata" not in second
 
 
-@pytest.mark.parametrize(
-    ("body", "says"),
-    [
-        ({}, "requests or a file"),
-        ({"batch": {"displayName": "x"}}, "requests or a file"),
-        ({"batch": {"inputConfig": {"requests": {"requests": []}}}}, "requests or a file"),
-        ({"batch": {"inputConfig": {"fileName": "files/a", "requests": {"requests": [{"request": {}}]}}}}, "or a file"),
-        ({"batch": {"inputConfig": {"requests": {"requests": [{"key": "a"}]}}}}, "Invalid JSON payload"),
-        ({"batch": {"inputConfig": {"requests": {"requests": [{"request": 7}]}}}}, "has a 'request'"),
-        ({"batch": {"inputConfig": []}}, "Invalid JSON payload"),
-        (inline("x", name="n" * 513), "512 characters"),
-    ],
-)
+SENSELESS: list[tuple[object, str]] = [
+    ({}, "requests or a file"),
+    ({"batch": {"displayName": "x"}}, "requests or a file"),
+    ({"batch": {"inputConfig": {"requests": {"requests": []}}}}, "requests or a file"),
+    ({"batch": {"inputConfig": {"fileName": "files/a", "requests": {"requests": [{"request": {}}]}}}}, "or a file"),
+    ({"batch": {"inputConfig": {"requests": {"requests": [{"key": "a"}]}}}}, "Invalid JSON payload"),
+    ({"batch": {"inputConfig": {"requests": {"requests": [{"request": 7}]}}}}, "has a 'request'"),
+    ({"batch": {"inputConfig": []}}, "Invalid JSON payload"),
+    (inline("x", name="n" * 513), "512 characters"),
+]
+
+
+@pytest.mark.parametrize(("body", "says"), SENSELESS)
 async def test_a_call_that_makes_no_sense_is_refused(body: object, says: str) -> None:
     async with google_bench() as b:
         error = await b.error(400, "INVALID_ARGUMENT", "POST", CREATE, json=body)
