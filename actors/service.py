@@ -21,6 +21,9 @@ from perdure.actors.batch.state import KIND as BATCH
 from perdure.actors.batch.strategy import BatchStrategy, Requestors
 from perdure.actors.batch.views import BatchHandle, BatchView
 from perdure.actors.batch.windows import Windows
+from perdure.actors.budget.effects import BudgetHandle, BudgetView
+from perdure.actors.budget.state import KIND as BUDGET
+from perdure.actors.budget.watch import BudgetWatch
 from perdure.actors.event_log import EventLog
 from perdure.actors.file.files import Files, Sources
 from perdure.actors.file.state import KIND as FILE
@@ -48,6 +51,7 @@ from perdure.store.sqlite.reader import SqliteReader
 
 VIEWS: Mapping[str, type[View[Any]]] = {
     BATCH: BatchView,
+    BUDGET: BudgetView,
     FILE: FileView,
     ORPHAN: OrphanView,
     PROVIDER_FILE: ProviderFileView,
@@ -55,6 +59,7 @@ VIEWS: Mapping[str, type[View[Any]]] = {
 }
 HANDLES: Mapping[str, type[Handle[Any]]] = {
     BATCH: BatchHandle,
+    BUDGET: BudgetHandle,
     FILE: FileHandle,
     ORPHAN: OrphanHandle,
     PROVIDER_FILE: ProviderFileHandle,
@@ -114,8 +119,10 @@ class Common:
         defaults: ServiceDefaults,
         sources: Sources | None = None,
         prompts: Prompts | None = None,
+        budgets: BudgetWatch | None = None,
     ) -> None:
         self.acting = acting
+        self.budgets = budgets
         self.sources = sources or Sources(ThreadDisk(SOURCE_THREADS))
         self.prompts = prompts or Prompts()
         self.prompts.attach(acting, ids=ids, sources=self.sources)
@@ -137,6 +144,7 @@ class Common:
             prompts=self.prompts,
             strategy=defaults.strategy,
             requestors=self.requestors,
+            budgets=budgets,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -144,6 +152,8 @@ class Common:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.acting.looking.run)
             await nursery.start(self.windows.run)
+            if self.budgets is not None:
+                await nursery.start(self.budgets.run)
             task_status.started()
 
 
@@ -167,6 +177,7 @@ class Service:
             defaults=common.defaults.batches,
             who=self._who,
             prompts=common.prompts,
+            budgets=common.budgets,
             handle=lambda row: BatchHandle(acting, row),
         )
         self.files = Files(acting, ids=common.ids, sources=common.sources, who=self._who)
@@ -196,7 +207,8 @@ class Service:
         whether the provider took it: `"resubmit"` (the default of single requests: it may be paid twice) or `"fail"`
         (the default of `via="batch"`).
 
-        Raises `InvalidRequest`, `Unsupported`, `TooLarge`, `UnknownProvider`, `KeyConflict`, `Unavailable`, `Closed`.
+        Raises `InvalidRequest`, `Unsupported`, `TooLarge`, `UnknownProvider`, `KeyConflict`, `BudgetExceeded`,
+        `Unavailable`, `Closed`.
         """
         return await self._common.submitting.submit(
             request,

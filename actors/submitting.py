@@ -25,6 +25,7 @@ from perdure.actors.batch.opening import (
 from perdure.actors.batch.state import KIND as BATCH
 from perdure.actors.batch.strategy import BatchStrategy, Requestors, Submission, Window, check_window
 from perdure.actors.batch.windows import Group, Request, Windows
+from perdure.actors.budget.watch import BudgetWatch, Spending
 from perdure.actors.encoding import Encoded, digest_of, encode_request, endpoint_of
 from perdure.actors.live import LiveProvider
 from perdure.actors.looking import Origin
@@ -75,7 +76,9 @@ class Submitting:
         prompts: Prompts,
         strategy: BatchStrategy,
         requestors: Requestors,
+        budgets: BudgetWatch | None = None,
     ) -> None:
+        self._budgets = budgets
         self._runtime = acting.runtime
         self._blobs = acting.blobs
         self._batchers = acting.providers
@@ -137,6 +140,12 @@ class Submitting:
     async def _start(self, asked: _Asked, encoded: Encoded, digest: str, taken_in: TakenIn | None) -> Handle[Answer]:
         """Makes a request durable. `taken_in` is its prompt, if that names files; `encoded` holds its words then."""
         route = self._route(asked, encoded)
+        if self._budgets is not None and (refusal := await self._budgets.refusal(_spending(asked, encoded))):
+            # What is known already costs nothing more.
+            holder = None if asked.key is None else await self._acting.log.find_key(asked.who.tenant, asked.key)
+            if asked.key is None or holder is None:
+                raise refusal
+            return await self._known(asked.key, holder, digest)
         try:
             if route is None:
                 return await self._send(asked, encoded, digest, taken_in)
@@ -292,6 +301,16 @@ def _conflict(key: str, existing_id: str, difference: str) -> KeyConflict:
         key=key,
         existing_id=existing_id,
         difference=difference,
+    )
+
+
+def _spending(asked: _Asked, encoded: Encoded) -> Spending:
+    return Spending(
+        provider=asked.provider,
+        model=encoded.model,
+        credential=asked.credential,
+        tenant=asked.who.tenant,
+        tags=asked.tags,
     )
 
 

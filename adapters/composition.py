@@ -20,6 +20,8 @@ from perdure.actors.backing import Acting, Watching
 from perdure.actors.batch.batches import BatchDefaults
 from perdure.actors.batch.effects import Batches
 from perdure.actors.batch.ports import BatchProvider
+from perdure.actors.budget.effects import Budgets
+from perdure.actors.budget.watch import BudgetWatch
 from perdure.actors.costs.pricing import Pricing
 from perdure.actors.fetch import CredentialMissing
 from perdure.actors.file.effects import Files
@@ -27,8 +29,8 @@ from perdure.actors.file.files import Sources
 from perdure.actors.kind import Kind
 from perdure.actors.lane import Lane
 from perdure.actors.live import LiveProvider
-from perdure.actors.prompts import Prompts
 from perdure.actors.orphan.effects import Orphans
+from perdure.actors.prompts import Prompts
 from perdure.actors.provider_file.effects import ProviderFiles
 from perdure.actors.remote_files import RemoteFiles
 from perdure.actors.request.effects import Requests
@@ -202,6 +204,7 @@ def kinds_over(
         ProviderFiles(log_id=log_id, providers=files, network=network, blobs=blobs),
         Requests(log_id=log_id, providers=live, network=network, blobs=blobs, prompts=prompts, pricing=pricing),
         Orphans(providers=files, network=network),
+        Budgets(),
     ]
 
 
@@ -219,6 +222,7 @@ def folds() -> list[KindFold]:
         KindFold(ProviderFiles.unwired()),
         KindFold(Requests.unwired()),
         KindFold(Orphans.unwired()),
+        KindFold(Budgets()),
     ]
 
 
@@ -292,7 +296,8 @@ async def _opened(
         defaults = ServiceDefaults(batches=BatchDefaults(polling=config.polling), strategy=config.batching)
         acting = Acting(log, blobs, folds(), providers(), live_providers(), runtime, remote_files(), engine)
         sources = Sources(disk or ThreadDisk(SOURCE_THREADS), _urls(config, surroundings))
-        common = Common(acting, ids=ids, defaults=defaults, sources=sources, prompts=prompts)
+        budgets = BudgetWatch(config.budgets, log=log, runtime=runtime) if config.budgets else None
+        common = Common(acting, ids=ids, defaults=defaults, sources=sources, prompts=prompts, budgets=budgets)
         await nursery.start(common.run)
         service = Service(common)
         try:

@@ -21,6 +21,7 @@ from perdure.actors.batch.strategy import BatchStrategy
 from perdure.actors.resolving.strategy import DefaultFileStrategy
 from perdure.adapters.network.config import QueueSettings
 from perdure.adapters.urls.addresses import parse_networks
+from perdure.events.budget import Budget, check_budgets
 from perdure.events.errors import InvalidRequest
 from perdure.events.pricing import Rates
 
@@ -77,19 +78,23 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `synchronous`: with `FULL` every acknowledged commit survives a power cut; with `NORMAL` it survives a kill, and a
     power cut may lose the last ones. `fetch_urls`: URLs in sources and prompts may be fetched from here, from public
     addresses only. `fetch_networks`: networks such as `10.0.0.0/8` that they may be fetched from as well.
-    `file_strategy`: how providers get to see the files in prompts. `prices`: what models cost, by `provider/model` or by
-    the model's name alone; they win over the prices that are known here.
+    `file_strategy`: how providers get to see the files in prompts. `prices`: what models cost, by `provider/model` or
+    by the model's name alone; they win over the prices that are known here. `budgets`: what may be spent; see `Budget`.
+    `webhook_secrets`: what a provider's webhooks are verified with, by provider; for OpenAI by default the variable
+    `OPENAI_WEBHOOK_SECRET`.
     """
 
     providers: Mapping[str, ProviderConfig] = {}
     batching: BatchStrategy = BatchStrategy()
     polling: Polling = Polling()
     limits: Limits = Limits()
+    webhook_secrets: Mapping[str, Secret | Env] = {}
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
     fetch_urls: bool = False
     fetch_networks: Sequence[str] = ()
     file_strategy: DefaultFileStrategy = DefaultFileStrategy()
     prices: Mapping[str, Rates] = {}
+    budgets: Sequence[Budget] = ()
 
     @staticmethod
     def load(*, directory: Path | None = None, environ: Mapping[str, str] | None = None, **options: Any) -> Config:
@@ -186,4 +191,5 @@ def _convert(values: Mapping[str, Any], where: str) -> Config:
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"{where}: {error}", field=where) from error
     parse_networks(config.fetch_networks, field=f"{where}: fetch_networks")
+    check_budgets(config.budgets, field=f"{where}: budgets")
     return config

@@ -7,6 +7,7 @@ Messages name the thing, the value (shortened, secrets never) and the next step.
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import ClassVar, Literal
 
 _SHOWN_CHARACTERS = 80
@@ -26,6 +27,9 @@ SourceTrouble = Literal[
     "not_downloadable",
 ]
 """Why a source cannot be read: see `InvalidSource`."""
+
+WebhookTrouble = Literal["headers", "timestamp", "signature", "body", "too_large"]
+"""Why a webhook is refused: see `InvalidWebhook`."""
 
 
 def shorten(value: object) -> str:
@@ -83,6 +87,18 @@ class InvalidSource(InvalidRequest):
         self.reason: SourceTrouble = reason
 
 
+class InvalidWebhook(Rejected):
+    """A webhook that came in is not believed, or cannot be read; nothing was done. `reason` says why in one word.
+
+    `headers` (missing or malformed), `timestamp` (too far from now), `signature` (made by nobody known), `body` (cannot
+    be read, or names nothing), `too_large`.
+    """
+
+    def __init__(self, message: str, *, reason: WebhookTrouble, limit: object = None, value: object = None) -> None:
+        super().__init__(f"the webhook is refused: {message}", field=reason, limit=limit, value=value)
+        self.reason: WebhookTrouble = reason
+
+
 class UnknownProvider(Rejected):
     """No adapter is registered under this provider's name."""
 
@@ -102,6 +118,16 @@ class TooLarge(Rejected):
     def __init__(self, message: str, *, limit: int, size: int, field: str = "") -> None:
         super().__init__(message, field=field, limit=limit, value=size)
         self.size = size
+
+
+class BudgetExceeded(Rejected):
+    """A budget that stops is used up. Attributes: `budget` (its name), `limit_usd`, `spent_usd`."""
+
+    def __init__(self, message: str, *, budget: str, limit_usd: Decimal, spent_usd: Decimal) -> None:
+        super().__init__(message, field="budget", limit=limit_usd, value=budget)
+        self.budget = budget
+        self.limit_usd = limit_usd
+        self.spent_usd = spent_usd
 
 
 class Superseded(Rejected):

@@ -12,7 +12,21 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-ID_PREFIXES: Final = ("batch", "req", "pfile", "file", "img", "aud", "vid", "ses", "str", "gen", "log", "orphan")
+ID_PREFIXES: Final = (
+    "batch",
+    "req",
+    "pfile",
+    "file",
+    "img",
+    "aud",
+    "vid",
+    "ses",
+    "str",
+    "gen",
+    "log",
+    "orphan",
+    "budget",
+)
 """Every prefix that an id of ours may have; a caller's key may not begin with one of them and an underscore."""
 
 _ID = re.compile(r"(?P<prefix>[a-z]+)_(?P<hex>[0-9a-f]{32})")

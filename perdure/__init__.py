@@ -37,12 +37,16 @@ from perdure.events.batch import PartSettled as PartSettled
 from perdure.events.batch import PollRecovered as PollRecovered
 from perdure.events.batch import PollTroubled as PollTroubled
 from perdure.events.batch import ResultsTaken as ResultsTaken
+from perdure.events.budget import Budget as Budget
+from perdure.events.budget import BudgetThresholdPassed as BudgetThresholdPassed
+from perdure.events.budget import BudgetUsedUp as BudgetUsedUp
 from perdure.events.cost import Cost as Cost
 from perdure.events.cost import CostRecorded as CostRecorded
 from perdure.events.cost import Tariff as Tariff
 from perdure.events.cost import Units as Units
 from perdure.events.errors import AuthenticationFailed as AuthenticationFailed
 from perdure.events.errors import BlobLost as BlobLost
+from perdure.events.errors import BudgetExceeded as BudgetExceeded
 from perdure.events.errors import Closed as Closed
 from perdure.events.errors import Conflict as Conflict
 from perdure.events.errors import Corrupt as Corrupt

@@ -29,6 +29,7 @@ from perdure.actors.batch.ports import BatchProvider
 from perdure.actors.batch.showing import Requests, Shown
 from perdure.actors.batch.state import CODEC, KIND, BatchState
 from perdure.actors.batch.views import BatchHandle, Order
+from perdure.actors.budget.watch import BudgetWatch, Spending
 from perdure.actors.prompts import Prompts
 from perdure.actors.runtime.runtime import Runtime
 from perdure.actors.who import Who
@@ -80,7 +81,9 @@ class Batches:
         who: Who,
         prompts: Prompts,
         handle: Callable[[ActorRow], BatchHandle],
+        budgets: BudgetWatch | None = None,
     ) -> None:
+        self._budgets = budgets
         self._runtime = runtime
         self._log = log
         self._blobs = blobs
@@ -113,8 +116,8 @@ class Batches:
         off while it was read is read again and must be the same. `resubmit`: how often the lines are bought again that
         the provider left unfinished, because their batch expired, failed, or was cancelled by the provider.
 
-        Raises `InvalidRequest`, `TooLarge`, `Unsupported`, `UnknownProvider` (nothing is left half made),
-        `KeyConflict`, `Unavailable`, `Closed`.
+        Raises `InvalidRequest`, `TooLarge`, `Unsupported`, `UnknownProvider`, `BudgetExceeded` (nothing is left half
+        made), `KeyConflict`, `Unavailable`, `Closed`.
         """
         adapter = known_provider(self._providers, provider)
         check_deadline(deadline_s)
@@ -242,6 +245,17 @@ class Batches:
             await self._tell(actor, DiscardBatch(reason="its requests could not be read to their end"))
 
     async def _open(self, actor: str, order: _Order, intake: Intake) -> None:
+        if self._budgets is not None and await self._log.row(actor) is None:
+            spending = Spending(
+                provider=order.adapter.name,
+                model=intake.model,
+                credential=order.credential,
+                tenant=self._tenant,
+                tags=order.tags,
+            )
+            refusal = await self._budgets.refusal(spending)
+            if refusal is not None:
+                raise refusal
         await self._tell(actor, order.command(intake.endpoint, intake.model), key=order.key)
 
     async def _collect(self, actor: str, run: Run, order: _Order) -> None:

@@ -1,0 +1,1 @@
+"""Budgets: marks that spending passes, each told once."""
