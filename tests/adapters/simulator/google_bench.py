@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -81,11 +82,14 @@ def upload_headers(command: str, offset: int | None = None) -> Mapping[str, str]
 
 
 @asynccontextmanager
-async def google_bench(*, batch_s: float = 2.0) -> AsyncGenerator[GoogleBench]:
-    """A `GoogleBench` whose clock stands still, for at most `PATIENCE_S` seconds; a batch takes `batch_s` seconds."""
+async def google_bench(*, batch_s: float = 2.0, data: Path | None = None) -> AsyncGenerator[GoogleBench]:
+    """A `GoogleBench` whose clock stands still, for at most `PATIENCE_S` seconds; a batch takes `batch_s` seconds.
+
+    `data` is where it keeps things, over its end too.
+    """
     with (
         trio.fail_after(PATIENCE_S),
-        Simulator(processing_s=PROCESSING_S, batch_s=batch_s, clock=still()) as simulator,
+        Simulator(data=data, processing_s=PROCESSING_S, batch_s=batch_s, clock=still()) as simulator,
     ):
         async with trio.open_nursery() as nursery:
             bound = await nursery.start(simulator.serve)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -363,3 +364,30 @@ async def test_a_batch_that_was_taken_before_its_answer_was_dropped_is_there() -
         (listed,) = (await b.ok("GET", "/v1/batches"))["operations"]
         assert listed["metadata"]["displayName"] == "job"
         assert len(b.simulator.account.purchases()) == 1
+
+
+async def test_batches_and_their_responses_outlive_the_simulator(tmp_path: Path) -> None:
+    async with google_bench(batch_s=0.0, data=tmp_path) as b:
+        await arm(b, "stuck", status="validating")
+        waiting = await b.ok("POST", CREATE, json=inline("later"))
+        in_place = await b.ok("POST", CREATE, json=inline("x"))
+        in_a_file = await over_file(b, lines(words(2)))
+        before = [await read(b, await look(b, one, after_s=0)) for one in (in_place, in_a_file)]
+    async with google_bench(batch_s=0.0, data=tmp_path) as b:
+        assert [await read(b, await look(b, one, after_s=0)) for one in (in_place, in_a_file)] == before
+        assert await b.ok("POST", f"/v1/{waiting['name']}:cancel") == {}
+        ended = await look(b, waiting, after_s=0)
+        assert (ended["metadata"]["state"], ended["metadata"]["batchStats"]["requestCount"]) == (
+            "BATCH_STATE_CANCELLED",
+            "1",
+        )
+
+
+async def test_fifty_thousand_requests_are_answered_and_counted() -> None:
+    async with google_bench(batch_s=0.0) as b:
+        body = json.encode(inline(*words(50_000)))
+        made = json.decode((await b.call("POST", CREATE, content=body)).content)
+        ended = await look(b, made)
+        assert ended["metadata"]["batchStats"] == {"requestCount": "50000", "successfulRequestCount": "50000"}
+        items = await read(b, ended)
+        assert (len(items), key(items[0]), key(items[-1])) == (50_000, "k0", "k49999")
