@@ -18,6 +18,7 @@ from perdure.events.requests import LineError
 from tests.actors.batch.looking import codes, lines_of, payloads, submit, types_of
 from tests.actors.batch.memory import NAME, World, prompts
 from tests.actors.batch.rig import serving, verified
+from tests.store.blobs.looking import lose, stored
 
 pytestmark = pytest.mark.trio
 
@@ -272,9 +273,8 @@ async def test_a_blob_that_was_lost_fails_the_batch_and_not_the_service(tmp_path
     async with serving(path, world) as service:
         handle = await submit(service)
         await trio.sleep(1)
-        for blob in (tmp_path / "p.db-blobs").rglob("*"):
-            if blob.is_file():
-                blob.unlink()
+        for blob in stored(tmp_path / "p.db-blobs"):
+            lose(tmp_path / "p.db-blobs", blob)
     async with serving(path, world) as service:
         again = await service.find("k")
         assert isinstance(again, BatchHandle)
