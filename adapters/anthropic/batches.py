@@ -59,10 +59,11 @@ _BATCH: Final = msgspec.json.Decoder(BatchObject)
 
 
 class AnthropicBatches:
-    """Implements `perdure.actors.batch.ports.BatchProvider`; holds no state.
+    """Implements `perdure.actors.batch.ports.BatchProvider`.
 
-    `settle_s`: how long a listing may not show a new batch yet, in seconds. `page_size`: how many batches are asked for
-    at a time.
+    What it remembers are the batches that somebody asks about, so that they are taken for nobody else's: see
+    `searching.Memory`. `settle_s`: how long a listing may not show a new batch yet, in seconds. `page_size`: how many
+    batches are asked for at a time.
     """
 
     def __init__(self, *, settle_s: float = SETTLE_S, page_size: int = searching.BATCHES_A_PAGE) -> None:
@@ -72,6 +73,7 @@ class AnthropicBatches:
         self.settle_s: float = settle_s
         self.window_s: float = WINDOW_S
         self._page_size = page_size
+        self._memory = searching.Memory()
 
     def limits(self, endpoint: str) -> BatchLimits:
         """What one create call takes."""
@@ -127,11 +129,14 @@ class AnthropicBatches:
     async def find(self, fetch: Fetch, sought: Sought) -> Sequence[ProviderBatch]:
         """See `searching.find`. Raises `Undecided`."""
         async with aclosing(searching.batches_since(fetch, _PATH, sought, limit=self._page_size)) as batches:
-            candidates = [_shown(batch) async for batch in batches]
-        return await searching.find(candidates, sought, open_results=lambda id: self.results(fetch, id, skip_bytes=0))
+            candidates = [_shown(batch) async for batch in batches if not self._memory.holds(batch.id)]
+        found = await searching.find(candidates, sought, open_results=lambda id: self.results(fetch, id, skip_bytes=0))
+        self._memory.consider(found, sought)
+        return found
 
     async def status(self, fetch: Fetch, batch_id: str) -> ProviderBatch:
         """The batch as it stands. One that is not shown raises `Refused`, worth a repeat: see `_unseen`."""
+        self._memory.hold(batch_id)
         return _shown(await self._batch(fetch, batch_id))
 
     @asynccontextmanager

@@ -5,7 +5,7 @@ ended, the custom ids in its results. So a batch with the right count is
 
 - excluded when it has ended and its results are not ours, or when it is known to be another;
 - ours when it has ended and its results are;
-- ours, too, when it still runs, was made in the right moments, and is the only one that is left.
+- ours, too, when it still runs, was made in the right moments, and stays the only one that is left.
 
 In between it cannot be told yet: `Undecided`, until one of them ends.
 """
@@ -17,6 +17,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import msgspec
+import trio
 
 from perdure.actors.batch.ports import ProviderBatch, Sought, Undecided
 from perdure.actors.fetch import Fetch, HttpRequest
@@ -41,6 +42,14 @@ LINES_LOOKED_AT: Final = 100
 UNDECIDED_RETRY_S: Final = 60.0
 """How long to wait before candidates are looked at again, in seconds. Ours: a batch takes minutes to hours."""
 
+ALONE_S: Final = 900.0
+"""How long a batch that runs must stay the only one before it is ours, in seconds: by then whoever has another batch of
+this log has asked about it, so that it is known (the first poll comes after ten minutes at the latest unless it was set
+otherwise, `Polling`). Ours."""
+
+MOST_HELD: Final = 20_000
+"""How many batches are remembered at most, the latest; each takes some hundred bytes. Ours."""
+
 OpenResults = Callable[[str], AbstractAsyncContextManager[AsyncIterator[Sequence[bytes]]]]
 """Opens the results of the batch with this id, from their beginning."""
 
@@ -48,6 +57,46 @@ _SECOND: Final = 1_000_000
 _LONGEST_NUMBER: Final = 18
 _RUNNING: Final = ("pending", "processing")
 _PAGE: Final = msgspec.json.Decoder(BatchPage)
+
+
+class Memory:
+    """Which batches somebody asks about: whoever asks has them in the log, so they are no others'. Of this process
+    alone; what it forgets is only told apart more slowly."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, None] = {}
+        self._alone_since: dict[str, tuple[str, float]] = {}
+
+    def hold(self, batch_id: str) -> None:
+        """Somebody asks about this batch."""
+        self._held.pop(batch_id, None)
+        self._held[batch_id] = None
+        if len(self._held) > MOST_HELD:
+            del self._held[next(iter(self._held))]
+
+    def holds(self, batch_id: str) -> bool:
+        """Whether somebody asked about this batch."""
+        return batch_id in self._held
+
+    def consider(self, found: Sequence[ProviderBatch], sought: Sought) -> None:
+        """Raises `Undecided` for a batch that runs and has not been the only one for `ALONE_S`."""
+        if not found or found[0].status not in _RUNNING:
+            self._alone_since.pop(sought.identity, None)
+            return
+        now = trio.current_time()
+        id_, since = self._alone_since.get(sought.identity, ("", now))
+        if id_ != found[0].id:
+            since = now
+        if now - since >= ALONE_S:
+            del self._alone_since[sought.identity]
+            return
+        self._alone_since[sought.identity] = (found[0].id, since)
+        raise Undecided(
+            f"the batch {found[0].id} may have the lines {sought.line_prefix}{sought.first} to {sought.last}; it is"
+            f" taken for them when it stays the only one for {ALONE_S:g} s",
+            retryable=True,
+            retry_after_s=UNDECIDED_RETRY_S,
+        )
 
 
 async def batches_since(fetch: Fetch, path: str, sought: Sought, *, limit: int) -> AsyncGenerator[BatchObject]:

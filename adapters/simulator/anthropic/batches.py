@@ -176,14 +176,12 @@ class Batches:
         page = await read_around(request, self._world, _KIND)
         batches: list[BatchObject] = []
         for doc in page.docs:
-            record: BatchRecord | None = _records.decode(doc)
-            now = self._world.clock.now()
-            if record is not None and record.counts is None:
+            record, now = _records.decode(doc), self._world.clock.now()
+            if record.counts is None:
                 async with self._lock(record.id):
                     now = self._world.clock.now()
-                    record = await self._settled(record.id, now)
-            if record is not None:
-                batches.append(self._shown(request, record, now))
+                    record = await self._settled(record.id, now) or record
+            batches.append(self._shown(request, record, now))
         first, last = (batches[0].id, batches[-1].id) if batches else (None, None)
         return _answer(Listing(batches, page.has_more, first, last))
 

@@ -8,12 +8,15 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 
 import pytest
+import trio
+import trio.testing
+from msgspec.structs import replace
 
 from perdure.actors.batch.ports import BatchProvider, Undecided
 from perdure.actors.fetch import FetchError, HttpRequest, Refused, Unknown
 from perdure.adapters.anthropic import AnthropicBatches
 from perdure.adapters.anthropic.batches import MAX_INPUT_BYTES
-from perdure.adapters.anthropic.searching import CLOCK_JUMP_S, SENDING_S
+from perdure.adapters.anthropic.searching import ALONE_S, CLOCK_JUMP_S, SENDING_S, Memory
 from tests.adapters.openai.fake import FakeFetch, Reply, Script, reply
 from tests.adapters.parts import inline, sought
 
@@ -236,14 +239,60 @@ def found_among(
     return FakeFetch(script)
 
 
+WANTED = sought("log-b-0", AT, line_prefix="job-", count=3)
+
+
 async def find(fetch: FakeFetch, *, others: frozenset[str] = frozenset()) -> list[str]:
-    """What is found of three lines that were bought around `AT`, as ids."""
-    batches = await BATCHES.find(fetch, sought("log-b-0", AT, line_prefix="job-", count=3, others=others))
+    """What is found of three lines that were bought around `AT`, as ids; what runs is looked at twice."""
+    provider, wanted = AnthropicBatches(), replace(WANTED, others=others)
+    try:
+        batches = await provider.find(fetch, wanted)
+    except Undecided as undecided:
+        if "stays the only one" not in str(undecided):
+            raise
+        await trio.sleep(ALONE_S)
+        batches = await provider.find(fetch, wanted)
     return [found.id for found in batches]
 
 
-async def test_w4_one_that_runs_is_found_by_window_and_count() -> None:
+async def test_w4_one_that_runs_is_found_by_window_and_count(autojump_clock: trio.testing.MockClock) -> None:
     assert await find(found_among([batch("msgbatch_1")])) == ["msgbatch_1"]
+
+
+async def test_w4_one_that_runs_is_ours_only_when_nobody_else_asks_about_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    provider = AnthropicBatches()
+    fetch = found_among([batch("msgbatch_1")])
+    for _ in range(2):
+        with pytest.raises(Undecided, match="stays the only one"):
+            await provider.find(fetch, WANTED)
+        await trio.sleep(ALONE_S / 2 - 1)
+    await provider.status(FakeFetch(reply(batch("msgbatch_1"))), "msgbatch_1")
+    assert await provider.find(fetch, WANTED) == []
+
+
+async def test_w4_another_one_that_is_left_begins_anew(autojump_clock: trio.testing.MockClock) -> None:
+    provider = AnthropicBatches()
+    with pytest.raises(Undecided):
+        await provider.find(found_among([batch("msgbatch_1")]), WANTED)
+    await trio.sleep(ALONE_S)
+    with pytest.raises(Undecided):
+        await provider.find(found_among([batch("msgbatch_2")]), WANTED)
+    await trio.sleep(ALONE_S - 1)
+    with pytest.raises(Undecided):
+        await provider.find(found_among([batch("msgbatch_2")]), WANTED)
+    await trio.sleep(1)
+    (found,) = await provider.find(found_among([batch("msgbatch_2")]), WANTED)
+    assert found.id == "msgbatch_2"
+
+
+async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perdure.adapters.anthropic.searching.MOST_HELD", 2)
+    memory = Memory()
+    for id_ in ("a", "b", "a", "c"):
+        memory.hold(id_)
+    assert [memory.holds(id_) for id_ in ("a", "b", "c")] == [True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -256,7 +305,9 @@ async def test_w4_one_that_runs_is_found_by_window_and_count() -> None:
     ],
     ids=["another count", "long before", "long after", "another's results"],
 )
-async def test_w4_what_is_surely_another_is_passed_over(other: dict[str, object]) -> None:
+async def test_w4_what_is_surely_another_is_passed_over(
+    autojump_clock: trio.testing.MockClock, other: dict[str, object]
+) -> None:
     results: dict[str, Sequence[str] | FetchError] = {"msgbatch_2": ["other-1", "job-x", "job-7", "job-01", "job-"]}
     assert await find(found_among([other], results)) == []
     assert await find(found_among([other, batch("msgbatch_1")], results)) == ["msgbatch_1"]
@@ -293,7 +344,7 @@ async def test_w4_what_cannot_be_told_yet_is_asked_again(batches: Sequence[objec
     assert undecided.value.retry_after_s
 
 
-async def test_w4_what_is_known_already_is_no_candidate() -> None:
+async def test_w4_what_is_known_already_is_no_candidate(autojump_clock: trio.testing.MockClock) -> None:
     batches = [batch("msgbatch_1"), batch("msgbatch_2")]
     assert await find(found_among(batches), others=frozenset({"msgbatch_2"})) == ["msgbatch_1"]
     assert await find(found_among(batches), others=frozenset({"msgbatch_1", "msgbatch_2"})) == []
@@ -325,33 +376,35 @@ async def test_w55_every_page_back_to_the_window_is_read() -> None:
 
     fetch = FakeFetch(script)
     provider = AnthropicBatches(page_size=2)
-    wanted = sought("log-b-0", AT, line_prefix="job-", count=3)
-    assert await provider.find(fetch, wanted) == []
+    assert await provider.find(fetch, WANTED) == []
     assert len(fetch.requests) == 6  # the eleventh is the first that was made more than CLOCK_JUMP_S before
     shown[9] = batch("msgbatch_9", after_s=0)
-    assert [found.id for found in await provider.find(fetch, wanted)] == ["msgbatch_9"]
+    with pytest.raises(Undecided, match="msgbatch_9"):
+        await provider.find(fetch, WANTED)
 
 
 @pytest.mark.parametrize(
     "pages",
     [
-        [{"data": [], "has_more": True}],
-        [{"data": [batch("msgbatch_1")], "has_more": True}, {"data": [batch("msgbatch_1")], "has_more": True}],
-        [{"data": [{}]}],
-        [{"data": None}],
-        ["text"],
+        [reply({"data": [], "has_more": True})],
+        [reply({"data": [batch("msgbatch_1")], "has_more": True})] * 2,
+        [reply({"data": [{"id": ""}]})],
+        [reply({"data": None})],
+        [reply("text")],
     ],
 )
-async def test_w55_a_list_that_cannot_be_read_whole_is_never_a_short_one(pages: Sequence[object]) -> None:
+async def test_w55_a_list_that_cannot_be_read_whole_is_never_a_short_one(pages: Sequence[Reply]) -> None:
     with pytest.raises(Refused) as refused:
-        await find(FakeFetch([reply(page) for page in pages]))
+        await find(FakeFetch(pages))
     assert refused.value.retryable
 
 
-async def test_a_list_that_does_not_say_whether_there_is_more_is_read_until_it_is_empty() -> None:
-    fetch = FakeFetch([reply({"data": [batch("msgbatch_1")]}), reply({"data": []})])
+async def test_a_list_that_does_not_say_whether_there_is_more_is_read_until_it_is_empty(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    fetch = FakeFetch([reply({"data": [batch("msgbatch_1")]}), reply({"data": []})] * 2)
     assert await find(fetch) == ["msgbatch_1"]
-    assert [request.query.get("after_id") for request in fetch.requests] == [None, "msgbatch_1"]
+    assert [request.query.get("after_id") for request in fetch.requests] == [None, "msgbatch_1"] * 2
 
 
 async def test_results_are_closed_when_nobody_reads_on() -> None:

@@ -134,7 +134,7 @@ async def test_w4_an_orphan_that_runs_is_found_by_window_and_count(autojump_cloc
         await crash_while_creating(simulated)
         await goes_on(simulated)
         assert_bought_once(simulated)
-        assert len(simulated.requests(f"GET {BATCHES}")) == 1
+        assert len(simulated.requests(RESULTS)) == 1, "only to take it: whose it is was told before"
 
 
 async def test_w4_an_orphan_that_has_ended_is_found_by_its_custom_ids(autojump_clock: trio.testing.MockClock) -> None:
@@ -164,7 +164,7 @@ async def test_w4_of_two_that_run_the_right_one_is_taken_when_they_end(autojump_
 
 async def test_w4_an_orphan_that_is_404_at_first_is_found(autojump_clock: trio.testing.MockClock) -> None:
     async with simulation() as simulated:
-        simulated.faults.arm(faults.Unseen(for_s=120.0))
+        simulated.faults.arm(faults.Unseen(for_s=1_500.0))
         await crash_while_creating(simulated)
         await goes_on(simulated)
         assert_bought_once(simulated)
@@ -195,6 +195,25 @@ async def test_w4_what_was_never_made_is_bought_after_the_settling_time(autojump
             again = await service.get(handle.id)
             assert isinstance(again, perdure.BatchHandle)
             assert "PurchaseAbsent" in await types(again)
+
+
+async def test_w4_another_batch_that_runs_is_not_taken_for_one_that_was_never_made(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with simulation() as simulated:
+        config = perdure.Config(polling=perdure.Polling(first_s=600.0, every_s=600.0))
+        async with simulated.open(config=config) as service:
+            other = (await another(simulated, service)).id
+            simulated.faults.arm(faults.Hold(route=CREATE, act=False))
+            await service.batches.submit(requests(), provider="anthropic", key="k")
+            await simulated.holds.wait_held()
+            await simulated.crash()
+        await goes_on(simulated)
+        async with simulated.open() as service:
+            again = await service.get(other)
+            assert isinstance(again, perdure.BatchHandle)
+            assert await said(again) == ALL_OK
+        assert_bought_once(simulated, batches=2)
 
 
 @pytest.mark.parametrize("policy", ["fail", "resubmit"])

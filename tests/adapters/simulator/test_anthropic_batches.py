@@ -87,7 +87,7 @@ async def test_results_come_in_another_order_the_same_each_time() -> None:
 
 async def test_a_wrong_request_is_found_when_its_turn_comes() -> None:
     async with anthropic_bench() as b:
-        wrong = [
+        wrong: list[dict[str, object]] = [
             asked("a-model", model="nope"),
             asked("b-field", color="red"),
             asked("c-stream", stream=True),
