@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from perdure.actors.audit import Audit
 from perdure.actors.backing import Acting, Watching
+from perdure.actors.batch.announcements import poll_now
 from perdure.actors.batch.batches import BatchDefaults, Batches
 from perdure.actors.batch.lines import LineHandle, LineView, split_line_id
 from perdure.actors.batch.opening import LONGEST_NAME, check_tags
@@ -181,6 +182,14 @@ class Service:
             handle=lambda row: BatchHandle(acting, row),
         )
         self.files = Files(acting, ids=common.ids, sources=common.sources, who=self._who)
+
+    async def poll_now(self, provider: str, provider_batch: str) -> str | None:
+        """Has a provider's batch looked at now instead of when it is due: its provider says that there is news.
+
+        Gives the id of the operation that it belongs to, of whichever tenant; None when none here waits for it. Nothing
+        is recorded, and the hint may be lost: the batch is polled all the same. Raises `Closed`, `Unavailable`.
+        """
+        return await poll_now(self.runtime, self._acting.log, provider, provider_batch)
 
     async def submit(
         self,

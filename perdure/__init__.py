@@ -56,6 +56,7 @@ from perdure.events.errors import FileDeleted as FileDeleted
 from perdure.events.errors import FileExpired as FileExpired
 from perdure.events.errors import InvalidRequest as InvalidRequest
 from perdure.events.errors import InvalidSource as InvalidSource
+from perdure.events.errors import InvalidWebhook as InvalidWebhook
 from perdure.events.errors import KeyConflict as KeyConflict
 from perdure.events.errors import LogForeign as LogForeign
 from perdure.events.errors import LogLocked as LogLocked
@@ -181,6 +182,8 @@ if TYPE_CHECKING:
     from perdure.adapters.config import Limits as Limits
     from perdure.adapters.config import ProviderConfig as ProviderConfig
     from perdure.adapters.config import Secret as Secret
+    from perdure.adapters.webhooks import WebhookOutcome as WebhookOutcome
+    from perdure.adapters.webhooks import Webhooks as Webhooks
     from perdure.store.cursor_store import CursorStore as CursorStore
     from perdure.store.cursor_store import FileCursor as FileCursor
     from perdure.store.recorded_event import RecordedEvent as RecordedEvent
@@ -214,6 +217,8 @@ _LATER = {
     "Subscription": ("perdure.actors.subscription", "Subscription"),
     "Summary": ("perdure.actors.views", "Summary"),
     "View": ("perdure.actors.views", "View"),
+    "WebhookOutcome": ("perdure.adapters.webhooks", "WebhookOutcome"),
+    "Webhooks": ("perdure.adapters.webhooks", "Webhooks"),
     "Window": ("perdure.actors.batch.strategy", "Window"),
     "open": ("perdure.adapters.composition", "open"),
     "read": ("perdure.adapters.composition", "read"),

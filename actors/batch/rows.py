@@ -8,6 +8,7 @@ from perdure.actors.batch.state import BatchState, blocked, gone_as, uncertain
 from perdure.actors.costs.rows import cost_index
 from perdure.actors.kind import NO_INDEX, Index, Row
 from perdure.events.batch import (
+    BatchSubmitted,
     LineAnswered,
     LinesAbandoned,
     LinesCollected,
@@ -76,6 +77,8 @@ def index(event: Event) -> Index:
                 ],
                 (blob,),
             )
+        case BatchSubmitted():
+            return Index(known_as=(event.provider_batch,))
         case LinesAbandoned():
             status_of_all = gone_as(event.reason)
             return Index(
