@@ -313,6 +313,24 @@ async def test_b34_every_end_settles_every_line_and_keeps_partial_output(
         assert_bought_once(simulated)
 
 
+@pytest.mark.parametrize(
+    "fault", [faults.ExpireNow(done=0.5), faults.Cancelled(done=0.5)], ids=["expired", "cancelled"]
+)
+@pytest.mark.parametrize("lost", [False, True], ids=["heard", "lost"])
+async def test_what_anthropic_left_unfinished_is_bought_again(
+    autojump_clock: trio.testing.MockClock, fault: AnyBatchFault, lost: bool
+) -> None:
+    async with simulation() as simulated, simulated.open() as service:
+        simulated.faults.arm(fault)
+        if lost:
+            simulated.faults.arm(faults.ActThenDrop(route=CREATE, skip=1))
+        handle = await service.batches.submit(requests(), provider="anthropic", resubmit=1)
+        assert await said(handle) == ALL_OK
+        assert await handle.ended() == "succeeded"
+        assert [purchase.units for purchase in simulated.account.purchases()] == [4, 2], "only what was missing"
+        assert simulated.account.bought_twice() == []
+
+
 @pytest.mark.parametrize("unseen_s", [0.0, 3_700.0])
 async def test_w17_a_batch_is_cancelled_and_keeps_what_was_done(
     autojump_clock: trio.testing.MockClock, unseen_s: float
