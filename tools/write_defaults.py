@@ -41,6 +41,8 @@ def settings(struct: type, path: str = "") -> Iterator[tuple[str, str, str]]:
         default: Any = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
         if isinstance(default, msgspec.Struct):
             yield from settings(type(default), f"{name}.")
+        elif isinstance(default, Mapping) and name != "providers":
+            yield name, "empty", ""  # tables have no variable
         elif isinstance(default, Mapping):
             yield name, "empty: each provider's own", f"{ENVIRONMENT_PREFIX}<PROVIDER>_BASE_URL"
         else:
@@ -51,7 +53,8 @@ def settings(struct: type, path: str = "") -> Iterator[tuple[str, str, str]]:
 def page() -> str:
     """The whole page."""
     lines = [_OPENING, "| setting | default | variable |", "| --- | --- | --- |"]
-    lines += [f"| `{name}` | {default} | `{variable}` |" for name, default, variable in settings(Config)]
+    for name, default, variable in settings(Config):
+        lines.append(f"| `{name}` | {default} | {f'`{variable}`' if variable else 'none'} |")
     lines += ["", "## Providers", "", "| provider | base URL | key from |", "| --- | --- | --- |"]
     for name, account in sorted(ACCOUNTS.items()):
         variables = ", else ".join(f"`{variable}`" for variable in account.key_variables)
