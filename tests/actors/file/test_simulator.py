@@ -116,9 +116,13 @@ async def test_w46_100_callers_make_one_upload(tmp_path: Path, monkeypatch: pyte
             handle = await service.files.push(file, provider=provider)
             references.append((await handle.result()).reference)
 
+        async def ensure() -> None:
+            references.append((await service.files.ensure(file, provider=provider)).reference)
+
         async with trio.open_nursery() as nursery:
-            for _ in range(100):
+            for _ in range(50):
                 nursery.start_soon(push)
+                nursery.start_soon(ensure)
         assert (len(references), len(set(references)), len(rig.stored(provider))) == (100, 1, 1)
 
 
