@@ -179,18 +179,22 @@ async def test_an_empty_batch_expires() -> None:
         assert "takes no more" in await refused(b, 400, "POST", f"/batches/{id_}/requests", json=added("a"))
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        added("a", "a"),
-        {"batch_requests": [{"batch_request_id": "a", "batch_request": {}}]},
-        {"batch_requests": [{"batch_request_id": "a", "batch_request": {"responses": {}, "chat_get_completion": {}}}]},
-        {"batch_requests": [{"batch_request_id": "a", "batch_request": {"embeddings": {}}}]},
-        {"batch_requests": [{"batch_request": {"responses": {}}}]},
-        {"requests": []},
-    ],
-    ids=["twice", "no variant", "two variants", "an unknown variant", "no id", "an unknown field"],
-)
+def adding(**fields: object) -> Any:
+    return {"batch_requests": [fields]}
+
+
+NO_BODY: dict[str, object] = {}
+WRONG_ADDITIONS: dict[str, Any] = {
+    "twice": added("a", "a"),
+    "no variant": adding(batch_request_id="a", batch_request=NO_BODY),
+    "two variants": adding(batch_request_id="a", batch_request={"responses": NO_BODY, "chat_get_completion": NO_BODY}),
+    "an unknown variant": adding(batch_request_id="a", batch_request={"embeddings": NO_BODY}),
+    "no id": adding(batch_request={"responses": NO_BODY}),
+    "an unknown field": {"requests": [NO_BODY]},
+}
+
+
+@pytest.mark.parametrize("body", WRONG_ADDITIONS.values(), ids=WRONG_ADDITIONS)
 async def test_wrong_additions_are_refused_and_not_bought(body: object) -> None:
     async with bench() as b:
         id_ = (await ok(b, "POST", "/batches", json={"name": "log-1"}))["batch_id"]

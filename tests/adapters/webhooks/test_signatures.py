@@ -78,7 +78,7 @@ def test_a_timestamp_is_believed_for_five_minutes_either_way(apart_s: int, belie
     assert caught.value.reason == "timestamp"
 
 
-FORGED = {
+FORGED: dict[str, tuple[dict[str, str], bytes, str]] = {
     "another body": (headers(), BODY + b" ", "signature"),
     "another id": ({**headers(), "webhook-id": "wh_2"}, BODY, "signature"),
     "another time": ({**headers(), "webhook-timestamp": str(NOW + 1)}, BODY, "signature"),

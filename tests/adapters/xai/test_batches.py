@@ -96,7 +96,7 @@ async def test_create_plants_the_identity_as_the_name_and_is_a_create() -> None:
     assert (created.id, created.status, created.created_at, created.identity) == ("b1", "pending", AT, "log-b-0")
 
 
-STANDINGS = {
+STANDINGS: dict[str, tuple[Any, str, str]] = {
     "nothing yet": ({"state": counts(0, 0)}, NOON, "pending"),
     "no counts": ({"state": None}, NOON, "pending"),
     "empty counts": ({"state": {}}, NOON, "pending"),
