@@ -30,6 +30,7 @@ from perdure.actors.batch.ports import (
 from perdure.actors.fetch import Fetch, FetchError, HttpAnswer, HttpRequest, HttpStream
 from perdure.actors.lane import Lane
 from perdure.actors.remote_files import RemoteFile, Upload
+from perdure.actors.resolving.facts import ProviderFacts
 from perdure.actors.sources.content import Opened
 from perdure.events.requests import Answer, LineError, Prompt, RawRequest, Usage
 from perdure.store.crash_points import crash_point
@@ -357,6 +358,10 @@ class MemoryBatches:
             return LineError(value.get("error", "server_error"), "it failed", 500)
         return Answer(value["text"], Usage(input_tokens=1_000_000, output_tokens=1_000_000), "stop", "m", raw)
 
+    def shows(self, endpoint: str) -> ProviderFacts:
+        """See `Shows`."""
+        return ProviderFacts(provider=NAME, references=(), max_bytes=0)
+
     def needs_file(self, size_bytes: int) -> bool:
         """See `BatchProvider`."""
         return size_bytes > self.world.inline_bytes
@@ -413,6 +418,10 @@ class MemoryLive:
         """See `LiveProvider`."""
         return str(body.get("model", ""))
 
+    def shows(self, endpoint: str) -> ProviderFacts:
+        """See `Shows`."""
+        return ProviderFacts(provider=NAME, references=(), max_bytes=0)
+
     async def ask(self, fetch: Fetch, *, endpoint: str, model: str, body: bytes) -> bytes:
         """See `LiveProvider`."""
 
@@ -461,9 +470,10 @@ class MemoryFiles:
         raise AssertionError(id)
 
     async def listing(self, fetch: Fetch) -> AsyncGenerator[RemoteFile]:
-        """See `RemoteFiles`: nobody lists them."""
-        raise AssertionError("nobody lists the input files")
-        yield
+        """See `RemoteFiles`: there are none to be listed."""
+        files: Sequence[RemoteFile] = ()
+        for file in files:
+            yield file
 
     def content(self, fetch: Fetch, reference: str) -> AbstractAsyncContextManager[Opened]:
         """See `RemoteFiles`: nobody reads them."""

@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from perdure.actors.batch import intake as module
-from perdure.actors.batch.intake import Intake, Requests, Run, first_difference
+from perdure.actors.batch.intake import Intake, Run, first_difference
+from perdure.actors.batch.showing import Requests
 from perdure.events.errors import InvalidRequest, TooLarge
 from perdure.events.requests import Prompt, RawRequest
 from tests.actors.batch.memory import ENDPOINT, MemoryBatches, World

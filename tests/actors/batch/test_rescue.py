@@ -127,7 +127,7 @@ def test_want_of_room_waits_ever_longer_and_then_fails() -> None:
     assert 0.9 <= (first.retry_at - AT) / FIRST_DEFERRAL_US <= 1.1
     (buy,) = Batches.unwired().effects(fold(*DEFERRED))
     assert (buy.id, buy.not_before, getattr(buy, "provider_file", "")) == ("buy/0/2", AT + 60 * SECOND_US, "f-1")
-    given = [*DEFERRED]
+    given, again = [*DEFERRED], report
     for attempt in range(2, 12):
         batch = f"p-{attempt}"
         given += [
