@@ -19,7 +19,7 @@ from perdure.actors.sources.data_url import parse_data_url
 from perdure.actors.sources.disk_file import open_file_object, open_path
 from perdure.actors.sources.filename import name_file
 from perdure.actors.sources.media_type import HEAD_BYTES, extension_for, recognise
-from perdure.events.errors import InvalidSource
+from perdure.events.errors import InvalidSource, shorten
 from perdure.events.messages import DataUrl, FileReference, Inline, ProviderRef, Url
 from perdure.store.disk import Disk
 
@@ -51,9 +51,9 @@ async def open_source(
     their end.
     """
     async with _opened(source, disk, urls, providers) as opened:
-        head, chunks = await _looked_into(opened.chunks)
+        given = filename or opened.filename
+        head, chunks = await _looked_into(opened.chunks, given)
         try:
-            given = filename or opened.filename
             media_type = recognise(head, declared=mime_type or opened.mime_type, filename=given or "")
             name = name_file(given, extension=extension_for(media_type.mime_type))
             yield Content(chunks, name, media_type, opened.size_bytes)
@@ -163,7 +163,7 @@ async def _checked(chunks: AsyncIterator[object]) -> AsyncGenerator[bytes]:
 # ---------------------------------------------------------------- looking into the first bytes
 
 
-async def _looked_into(chunks: AsyncIterator[bytes]) -> tuple[bytes, AsyncGenerator[bytes]]:
+async def _looked_into(chunks: AsyncIterator[bytes], name: str | None) -> tuple[bytes, AsyncGenerator[bytes]]:
     """The first bytes, and everything, those included. Raises `InvalidSource` where there is not one byte."""
     read: list[bytes] = []
     size = 0
@@ -174,7 +174,8 @@ async def _looked_into(chunks: AsyncIterator[bytes]) -> tuple[bytes, AsyncGenera
         read.append(chunk)
         size += len(chunk)
     if not size:
-        raise InvalidSource("the source is empty: a file has at least one byte", reason="empty", limit=1, value=0)
+        what = shorten(name) if name else "the source"
+        raise InvalidSource(f"{what} is empty: a file has at least one byte", reason="empty", limit=1, value=0)
     head = b"".join(read)[:HEAD_BYTES]
     return head, _together(read, chunks)
 
