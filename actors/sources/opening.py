@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from types import AsyncGeneratorType
 from typing import BinaryIO, Final, cast
 
 import trio
@@ -192,8 +191,8 @@ async def _together(read: list[bytes], rest: AsyncIterator[bytes]) -> AsyncGener
 
 async def _close(chunks: AsyncIterator[bytes]) -> None:
     """Closes an asynchronous generator that was not read to its end, also while cancelled."""
-    if isinstance(chunks, AsyncGeneratorType) and chunks.ag_frame is None:
-        return
+    if getattr(chunks, "ag_frame", chunks) is None:
+        return  # a generator that was read to its end
     aclose = getattr(chunks, "aclose", None)
     if aclose is not None:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_S):

@@ -7,7 +7,7 @@ import hashlib
 import os
 import sqlite3
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -128,23 +128,21 @@ def flip(raw: bytes) -> bytes:
     return raw[:-1] + bytes([raw[-1] ^ 1])
 
 
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "a flipped bit": (flip, "have the digest"),
+    "cut in the header": (lambda raw: raw[:10], "10 of 16 header bytes"),
+    "empty": (lambda raw: b"", "0 of 16 header bytes"),
+}
+
+
 @pytest.mark.trio
-@pytest.mark.parametrize(
-    ("damaged", "reason"),
-    [
-        (flip, "have the digest"),
-        (lambda raw: raw[:10], "10 of 16 header bytes"),
-        (lambda _: b"", "0 of 16 header bytes"),
-    ],
-    ids=["a flipped bit", "cut in the header", "empty"],
-)
+@pytest.mark.parametrize(("damaged", "reason"), DAMAGES.values(), ids=DAMAGES.keys())
 @pytest.mark.parametrize("small_bytes", [0, SMALL], ids=["with a file", "with a row"])
 async def test_a_damaged_row_is_lost_and_storing_the_content_again_mends_it(
-    tmp_path: Path, damaged: object, reason: str, small_bytes: int
+    tmp_path: Path, damaged: Callable[[bytes], bytes], reason: str, small_bytes: int
 ) -> None:
     async with BlobStore(tmp_path, InlineDisk(), small_bytes=SMALL) as store:
         blob = await store.put(b"content")
-    assert callable(damaged)
     change(tmp_path, blob.digest, damaged(row_of(tmp_path, blob.digest)))
     async with BlobStore(tmp_path, InlineDisk(), small_bytes=small_bytes) as store:
         with pytest.raises(BlobLost, match=reason):
@@ -214,6 +212,7 @@ async def test_a_full_disk_refuses_rows_and_can_be_tried_again(tmp_path: Path, m
     async with BlobStore(tmp_path, InlineDisk()) as store:
         kept = await store.put(b"kept")
         writer = vars(store)["_rows"]
+        real: sqlite3.Connection = vars(writer)["_connection"]
 
         class Full:
             """A database without room."""
@@ -226,7 +225,6 @@ async def test_a_full_disk_refuses_rows_and_can_be_tried_again(tmp_path: Path, m
             def close(self) -> None:
                 real.close()
 
-        real = vars(writer)["_connection"]
         monkeypatch.setattr(writer, "_connection", Full())
         with pytest.raises(DiskFull, match="is full"):
             await store.put_many([b"one", b"two", b"t" * 20_000])
