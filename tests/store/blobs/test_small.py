@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
@@ -212,7 +213,7 @@ async def test_a_full_disk_refuses_rows_and_can_be_tried_again(tmp_path: Path, m
     async with BlobStore(tmp_path, InlineDisk()) as store:
         kept = await store.put(b"kept")
         writer = vars(store)["_rows"]
-        real: sqlite3.Connection = vars(writer)["_connection"]
+        real = cast("sqlite3.Connection", vars(writer)["_connection"])
 
         class Full:
             """A database without room."""
