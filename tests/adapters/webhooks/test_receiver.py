@@ -17,11 +17,13 @@ import perdure
 from perdure import InvalidWebhook, WebhookOutcome, Webhooks
 from perdure.adapters.webhooks import receiver
 from perdure.testing import Simulation, simulation
+from tests.secrets import assert_no_key_below, unique_key
 
 pytestmark = pytest.mark.trio
 
-KEY = b"k" * 32
+KEY = unique_key().encode()
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
+SPACES, NO_BASE64, OLD = " ", "whsec_", "whsec_b2xk"
 BATCH_S = 3_600.0
 
 RARELY = perdure.Config(polling=perdure.Polling(first_s=10 * BATCH_S, every_s=10 * BATCH_S))
@@ -92,6 +94,7 @@ async def test_a_batch_is_looked_at_as_soon_as_its_provider_says_so(autojump_clo
         await trio.sleep(1.0)
         assert await handle.refresh() == "succeeded"
         assert b.looks() == before + 1
+        assert_no_key_below(b.simulated.directory)
 
 
 async def test_polling_is_the_truth_whatever_is_announced(autojump_clock: trio.testing.MockClock) -> None:
@@ -216,10 +219,10 @@ class Nobody:
     ("provider", "secrets", "environ"),
     [
         ("openai", {}, {}),
-        ("openai", {"openai": perdure.Secret(" ")}, {}),
+        ("openai", {"openai": perdure.Secret(SPACES)}, {}),
         ("openai", {"openai": perdure.Env("MINE")}, {"OPENAI_WEBHOOK_SECRET": SECRET}),
         ("google", {}, {"OPENAI_WEBHOOK_SECRET": SECRET}),
-        ("openai", {"openai": perdure.Secret("whsec_")}, {}),
+        ("openai", {"openai": perdure.Secret(NO_BASE64)}, {}),
     ],
     ids=["nothing", "spaces", "another variable", "another provider", "no base64"],
 )
@@ -235,7 +238,7 @@ async def test_without_a_secret_nothing_is_believed(
 
 @pytest.mark.parametrize("name", ["OPENAI_WEBHOOK_SECRET", "MINE"])
 async def test_a_secret_is_read_from_a_variable_each_time(name: str) -> None:
-    environ = {name: "whsec_b2xk"}
+    environ = {name: OLD}
     asked: list[tuple[str, str]] = []
 
     class Service:
@@ -249,7 +252,7 @@ async def test_a_secret_is_read_from_a_variable_each_time(name: str) -> None:
     body = b'{"type":"batch.completed","data":{"id":"batch_1"}}'
     with pytest.raises(InvalidWebhook):
         await webhooks.receive("openai", *signed(body, id_="wh_1", at=10**9))
-    environ[name] = f"whsec_b2xk {SECRET}"
+    environ[name] = f"{OLD} {SECRET}"
     assert (await webhooks.receive("openai", *signed(body, id_="wh_1", at=10**9))).operation == "batch_0"
     assert asked == [("openai", "batch_1")]
 

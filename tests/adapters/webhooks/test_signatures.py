@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from perdure.adapters.webhooks.announcements import BATCH_TYPES, read_announcement
 from perdure.adapters.webhooks.signatures import MAX_BODY_BYTES, MAX_SIGNATURES, signer, verified_id
 from perdure.events.errors import InvalidRequest, InvalidWebhook
+from tests.secrets import unique_key
 
 NOW = 1_795_190_000
-KEY = b"k" * 32
+KEY = unique_key().encode()
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
-OTHER = "whsec_" + base64.b64encode(b"o" * 32).decode()
+OTHER = "whsec_" + base64.b64encode(unique_key().encode()).decode()
 BODY = '{"object":"event","id":"evt_1","type":"batch.completed","data":{"id":"batch_1"},"note":"fjærland"}'.encode()
 
 
