@@ -24,7 +24,6 @@ from perdure.adapters.testing.aim import aimed
 from perdure.adapters.testing.memory import connect_in_memory
 from perdure.store.disk import InlineDisk
 from tests.actors.living import EPOCH_US
-from tests.faults.provider_case import Line
 from tests.faults.simulated import seeded_ids
 from tests.faults.sweep import Case
 from tests.faults.sweep import World as Life
@@ -32,7 +31,7 @@ from tests.secrets import unique_key
 
 HOST: Final = "provider.test"
 KEY: Final = unique_key()
-CREDENTIALS: Final = {"default": perdure.Secret(KEY)}
+CREDENTIALS: Final = {"default": perdure.Secret(KEY), "other": perdure.Secret(KEY)}
 PROVIDERS: Final = ("openai", "anthropic", "google", "xai")
 
 
@@ -84,3 +83,28 @@ class AtProviders(Case):
                     await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
         world.act()  # an effect that died while it was cut off ends as cut off, and nobody above it hears of its death
+
+
+class Line(trio.abc.Stream):
+    """A connection of a process: a dead one sends nothing."""
+
+    def __init__(self, stream: trio.abc.Stream, world: Life) -> None:
+        self._stream = stream
+        self._world = world
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See `trio.abc.SendStream`."""
+        self._world.act()
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See `trio.abc.SendStream`."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """See `trio.abc.ReceiveStream`."""
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        """See `trio.abc.AsyncResource`."""
+        await self._stream.aclose()

@@ -1,51 +1,35 @@
-"""A file at the real file stores as cases for sweeps: the whole service, and the simulated provider that outlives it.
-
-The bytes are real, on streams in memory; the time is virtual. What was on its way to the provider when the service died
-arrives there, and nothing more does.
-"""
+"""A file at the real file stores as cases for sweeps."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import trio
-import trio.testing
 
 import perdure
 from perdure.actors.file.asks import effects
-from perdure.adapters import composition
-from perdure.adapters.composition import Surroundings, blobs_beside
-from perdure.adapters.server import Limits, Reception
-from perdure.adapters.simulator import Clock, Simulator
+from perdure.adapters.composition import blobs_beside
 from perdure.adapters.simulator.faults import Fault
 from perdure.adapters.simulator.routes import RoutePattern
-from perdure.adapters.testing.aim import aimed
-from perdure.adapters.testing.memory import connect_in_memory
 from perdure.store.blobs import BlobStore
 from perdure.store.disk import InlineDisk
 from perdure.store.sqlite import open_log
-from tests.actors.living import EPOCH_US
+from tests.faults.at_providers import HOST, KEY, AtProviders
 from tests.faults.file_ways import WAYS
-from tests.faults.simulated import seeded_ids
-from tests.faults.sweep import Case
 from tests.faults.sweep import World as Life
-from tests.secrets import unique_key
 
-HOST: Final = "provider.test"
 LISTS: Final = {
     "openai": "/openai/v1/files",
     "anthropic": "/anthropic/v1/files",
     "google": "/google/v1beta/files",
     "xai": "/xai/v1/files",
 }
-KEY: Final = unique_key()
-CREDENTIALS: Final = {"default": perdure.Secret(KEY), "other": perdure.Secret(KEY)}
 FRAME_BYTES: Final = 400
 """The most that a form puts around a part."""
 
@@ -53,29 +37,15 @@ TIMERS: Final = ("expire", "lapse")
 """What a file at rest still asks for."""
 
 
-class PushedFile(Case):
-    """One file that is put at a provider in one of the `WAYS`. `faults` strike the provider once each, over all lives.
-
-    The bytes of the provider are below `home`, which no life of the process touches.
-    """
+class PushedFile(AtProviders):
+    """One file that is put at a provider in one of the `WAYS`."""
 
     def __init__(self, way: str, home: Path, *faults: Fault) -> None:
+        super().__init__(home, *faults)
         self.way = WAYS[way]
         self.file: perdure.FileReference | None = None
         self.deaths = -1
-        self.faults = faults
         self._home = home
-        self._born_us = EPOCH_US
-        self._now_us = EPOCH_US
-        home.mkdir(parents=True)
-        clock = Clock(lambda: self._now_us / 1_000_000)
-        self.simulator = Simulator(data=home, clock=clock, disk=InlineDisk())
-        self.simulator.faults.arm(*faults)
-
-    def now_us(self) -> int:
-        """The time, which goes on from life to life."""
-        self._now_us = max(self._now_us, self._born_us + round(trio.current_time() * 1_000_000))
-        return self._now_us
 
     # ------------------------------------------------------------ lives
 
@@ -92,36 +62,6 @@ class PushedFile(Case):
     async def use(self, service: perdure.Service, file: perdure.FileReference) -> None:
         """Puts it there."""
         await service.files.ensure(file, provider=self.way.provider)
-
-    @asynccontextmanager
-    async def serving(self, world: Life) -> AsyncGenerator[perdure.Service]:
-        """The service of one life, and the provider."""
-        self._born_us = self._now_us
-        config = aimed(
-            perdure.Config(
-                providers={name: perdure.ProviderConfig(credentials=CREDENTIALS) for name in LISTS},
-                limits=perdure.Limits(grace_s=0.0, purchase_grace_s=0.0),
-            ),
-            f"http://{HOST}",
-        )
-        async with trio.open_nursery() as nursery:
-            connect = connect_in_memory(HOST, Reception(self.simulator.app, Limits()), nursery)
-
-            async def connect_alive(host: str, port: int) -> trio.abc.Stream:
-                return Line(await connect(host, port), world)
-
-            surroundings = Surroundings(
-                disk=world.disk, clock=self.now_us, connect=connect_alive, ids=seeded_ids(world.seed, EPOCH_US)
-            )
-            try:
-                async with composition.open(
-                    world.directory / "p.db", config=config, surroundings=surroundings
-                ) as service:
-                    yield service
-            finally:
-                if world.dead:
-                    await trio.testing.wait_all_tasks_blocked()
-            nursery.cancel_scope.cancel()
 
     async def settled(self, service: perdure.Service, file: perdure.FileReference) -> Any:
         """The state of the file once nothing is asked for but timers."""
@@ -282,28 +222,3 @@ async def named_blobs(path: Path) -> int:
         await blobs.sweep(log.referenced, older_than_s=-3_600.0)
         assert [draft for draft in (root / "tmp").rglob("*") if draft.is_file()] == []
         return (await blobs.sweep(nothing, older_than_s=-3_600.0)).blobs
-
-
-class Line(trio.abc.Stream):
-    """A connection of a process: a dead one sends nothing."""
-
-    def __init__(self, stream: trio.abc.Stream, world: Life) -> None:
-        self._stream = stream
-        self._world = world
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """See `trio.abc.SendStream`."""
-        self._world.act()
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """See `trio.abc.SendStream`."""
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """See `trio.abc.ReceiveStream`."""
-        return await self._stream.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        """See `trio.abc.AsyncResource`."""
-        await self._stream.aclose()
