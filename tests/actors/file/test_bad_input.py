@@ -132,8 +132,8 @@ async def test_a_path_that_changes_while_it_is_stored(
 
 async def nothing() -> AsyncIterator[bytes]:
     """A stream of 0 bytes."""
-    for chunk in ():
-        yield chunk
+    for _ in range(0):
+        yield b""
 
 
 async def test_nothing_at_all_from_every_kind_of_source(tmp_path: Path, clock: Clock) -> None:
