@@ -22,6 +22,7 @@ root = Group(
         "files": "files:files",
         "ops": "ops:ops",
         "events": "events:events",
+        "audit": "audit:audit",
         "simulate": "simulate:simulate",
         "demo": "demo:demo",
         "doctor": "doctor:doctor",
