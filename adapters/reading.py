@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import Raw
 
 from perdure.adapters.answers import DECODE_ERRORS
 from perdure.events.cost import TICKS_A_DOLLAR
@@ -20,7 +20,7 @@ _MESSAGE_CHARACTERS: Final = 2_000
 _MOST_DOLLARS: Final = 900_000_000
 """What 64 bits of ticks hold; a price above that is none."""
 
-_ticks: Final = msgspec.json.Decoder(Annotated[int, Meta(ge=0, le=_MOST_DOLLARS * TICKS_A_DOLLAR)] | None)
+_ticks: Final = msgspec.json.Decoder(int | None)
 _dollars: Final = msgspec.json.Decoder(float | None)
 
 _Value = TypeVar("_Value")
@@ -47,9 +47,8 @@ def reported_cost(ticks: Raw, dollars: Raw) -> int | None:
     `ticks` is a whole number of them, `dollars` a number of US dollars.
     """
     said = optional(_ticks, ticks)
-    if said is not None or not len(dollars):
-        return said
-    amount = optional(_dollars, dollars)
-    if amount is None or not 0 <= amount <= _MOST_DOLLARS:
-        return None
-    return round(Decimal(repr(amount)) * TICKS_A_DOLLAR)
+    if said is None and len(dollars):
+        amount = optional(_dollars, dollars)
+        if amount is not None and 0 <= amount <= _MOST_DOLLARS:
+            return round(Decimal(repr(amount)) * TICKS_A_DOLLAR)
+    return said if said is not None and 0 <= said <= _MOST_DOLLARS * TICKS_A_DOLLAR else None

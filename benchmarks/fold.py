@@ -24,7 +24,7 @@ from benchmarks._fsync import fsync_ms
 from perdure.events.codec import Codec
 from perdure.events.event import Event
 from perdure.events.ids import new_id, now_us
-from perdure.store.records import Append, Claim, ItemRow, Standing
+from perdure.store.records import Append, Claim, CostRow, ItemRow, Standing
 from perdure.store.sqlite import fold_all, open_log
 
 ACTORS = 2_000
@@ -71,6 +71,7 @@ class NoIndex(Struct, frozen=True):
     references: Sequence[str] = ()
     claims: Sequence[Claim] = ()
     released: Sequence[str] = ()
+    cost: CostRow | None = None
 
 
 class Fold:

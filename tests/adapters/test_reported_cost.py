@@ -34,7 +34,7 @@ def test_c16_what_is_no_number_is_ignored(said: str) -> None:
 
 
 def test_c16_an_answer_does_not_fail_for_an_odd_price() -> None:
-    body = {
+    body: dict[str, object] = {
         "output": [],
         "status": "completed",
         "service_tier": "default",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
-
 import msgspec
 
 import perdure
@@ -21,23 +19,25 @@ RATES = perdure.Rates(
 PROVIDERS = ("openai", "anthropic", "google", "xai")
 
 
-def config(*budgets: perdure.Budget, **more: Any) -> perdure.Config:
-    """A configuration with a key for each provider and a price for `MODEL`."""
+def config(*budgets: perdure.Budget, prices: Mapping[str, perdure.Rates] | None = None) -> perdure.Config:
+    """A configuration with a key for each provider, and a price for `MODEL` unless the test has others."""
     credentials = {"default": perdure.Secret(unique_key())}
     providers = {name: perdure.ProviderConfig(credentials=credentials) for name in PROVIDERS}
-    return perdure.Config(providers=providers, budgets=budgets, **{"prices": {MODEL: RATES}, **more})
+    return perdure.Config(providers=providers, budgets=budgets, prices={MODEL: RATES} if prices is None else prices)
 
 
 @asynccontextmanager
 async def serving(
-    *budgets: perdure.Budget, simulated: Simulation | None = None, **more: Any
+    *budgets: perdure.Budget,
+    simulated: Simulation | None = None,
+    prices: Mapping[str, perdure.Rates] | None = None,
 ) -> AsyncGenerator[perdure.Service]:
     """A service whose log verifies when it is left."""
     if simulated is None:
-        async with simulation() as fresh, serving(*budgets, simulated=fresh, **more) as service:
+        async with simulation() as fresh, serving(*budgets, simulated=fresh, prices=prices) as service:
             yield service
         return
-    async with simulated.open(config=config(*budgets, **more)) as service:
+    async with simulated.open(config=config(*budgets, prices=prices)) as service:
         yield service
         (await service.log.verify()).raise_if_bad()
 

@@ -15,7 +15,7 @@ from trio.testing import MockClock as Clock
 import perdure
 from perdure.actors.budget.effects import Budgets
 from perdure.actors.budget.state import budget_id, decide, evolve, initial
-from perdure.actors.budget.watch import BudgetWatch
+from perdure.actors.budget.watch import BudgetWatch, Spending
 from perdure.events.budget import Mark, NoteSpent
 from perdure.events.cost import dollars
 from perdure.store.sqlite import costs as cost_queries
@@ -69,12 +69,9 @@ async def settled(service: perdure.Service) -> Sequence[tuple[str, str, float]]:
     return await marks(service)
 
 
-def spending(**changes: Any) -> Any:
+def spending() -> Spending:
     """What somebody is about to spend on."""
-    from perdure.actors.budget.watch import Spending
-
-    fields = {"provider": "openai", "model": MODEL, "credential": "default", "tenant": "", "tags": {}}
-    return Spending(**{**fields, **changes})
+    return Spending(provider="openai", model=MODEL, credential="default", tenant="", tags={})
 
 
 @pytest.mark.trio

@@ -168,7 +168,7 @@ async def test_totals_by_provider_model_tenant_and_time(autojump_clock: Clock) -
 
 async def test_costs_of_a_span_of_time(autojump_clock: Clock) -> None:
     async with serving() as service:
-        handles = []
+        handles: list[perdure.Handle[perdure.Answer]] = []
         for _ in range(2):
             handles.append(await service.submit(ask(), provider="openai"))
             await handles[-1].result()

@@ -13,7 +13,7 @@ from perdure.adapters.composition import pricing_of
 from perdure.adapters.config import Config
 from perdure.adapters.prices import Books, ConfiguredPrices, LibraryPrices, TablePrices
 from perdure.adapters.prices.table import TABLE
-from perdure.events.cost import Units, ticks_of
+from perdure.events.cost import Cost, Units, ticks_of
 from perdure.events.pricing import PriceList, Rates
 from perdure.events.requests import Usage
 from perdure.store.disk import InlineDisk
@@ -100,13 +100,14 @@ async def test_our_table_prices_each_of_its_models_and_the_library_does_not(name
 
 async def test_speech_and_transcription_are_known_by_the_piece() -> None:
     pricing = pricing_of(Config(), InlineDisk())
-    how = {"provider": "openai", "credential": "default"}
-    speech = await pricing.of_usage(
-        None, **how, model="tts-1", batch=False, at=AT, units=Units(kind="speech", count=1, characters=MILLION)
-    )
-    heard = await pricing.of_usage(
-        None, **how, model="whisper-1", batch=False, at=AT, units=Units(kind="transcription", seconds=60.0)
-    )
+
+    async def pay(model: str, units: Units) -> Cost:
+        return await pricing.of_usage(
+            None, provider="openai", model=model, credential="", batch=False, at=AT, units=units
+        )
+
+    speech = await pay("tts-1", Units(kind="speech", count=1, characters=MILLION))
+    heard = await pay("whisper-1", Units(kind="transcription", seconds=60.0))
     assert (speech.amount, heard.amount) == (ticks_of(15.0), ticks_of(0.006))
 
 
