@@ -77,6 +77,7 @@ class OneBatch(Case):
             assert settled[-1] == "BatchFinished"
             state = await handle.state()
             assert (state.ok, state.failed, state.duplicate, state.extra, state.anomalies) == (LINES, 0, 0, 0, 0)
+            assert (await service.audit.costs()).requests == LINES, "each answer is paid for once"
             await verified(service)
         assert self.delivered == set(range(LINES))
         assert {kind: len(self.world.sold(kind)) for kind in ("file", "batch")} == self.bought

@@ -47,6 +47,7 @@ class OneRequest(Case):
             happened, sold = Counter(await desk.types()), len(self.world.account)
             again, lost = happened["PurchaseResubmitted"], happened["PurchaseLost"]
             assert happened["PurchaseIntended"] == happened["RequestAnswered"] + again + lost, "each intent is settled"
+            assert happened["CostRecorded"] == happened["RequestAnswered"], "each answer is paid for once"
             assert sold <= happened["PurchaseIntended"], "nothing is sent without an intent on record"
             assert sold <= 1 + again, "nothing is bought again but by the policy"
             self.judge(status, sold, again, lost)
