@@ -154,19 +154,25 @@ class XaiBatches:
 def status_of(batch: BatchObject, now: datetime | None) -> ProviderStatus:
     """How a batch stands at `now`, by the provider's clock; None: it did not say.
 
-    Nothing pending of something: it has ended, as all its requests did, or as `completed`. Past `expire_time` it has
+    Nothing pending of something: it has ended, and as `completed` where nothing stopped it. Something did when not all
+    succeeded and it was cancelled, or its `expire_time` is past: then those without an answer may never have been run,
+    whatever they are counted as, and their results tell (see `results.is_unfinished`). Past `expire_time` it has
     expired, whatever is pending. From `cancel_time` on it is cancelled: at once when nothing is pending any more, else
     after `CANCEL_S`, for until then requests may still be answered, and paid for. A batch without requests goes on.
     """
     counts = batch.state or Counts()
     total, error, cancelled = counts.num_requests or 0, counts.num_error or 0, counts.num_cancelled or 0
-    cancel_time = _time(batch.cancel_time)
+    cancel_time, expire_time = _time(batch.cancel_time), _time(batch.expire_time)
+    is_past_expiry = now is not None and expire_time is not None and expire_time <= now
     if total > 0 and _pending(counts) <= 0:
+        if not error and not cancelled:
+            return "completed"
+        if cancelled >= total or batch.cancel_time:
+            return "cancelled"
         if error >= total:
             return "failed"
-        return "cancelled" if cancelled >= total or (cancelled and batch.cancel_time) else "completed"
-    expire_time = _time(batch.expire_time)
-    if now is not None and expire_time is not None and expire_time <= now:
+        return "expired" if is_past_expiry else "completed"
+    if is_past_expiry:
         return "expired"
     if batch.cancel_time and (now is None or cancel_time is None or (now - cancel_time).total_seconds() >= CANCEL_S):
         return "cancelled"
@@ -185,6 +191,8 @@ def _path(batch_id: str) -> str:
 
 
 def _shown(batch: BatchObject, answer: HttpAnswer) -> ProviderBatch:
+    # Never without room: xAI does not count batches against its limits (section 4), and a batch that failed gives no
+    # reason of its own.
     counts = batch.state or Counts()
     created_at = _time(batch.create_time)
     return ProviderBatch(

@@ -32,6 +32,11 @@ result may be a long answer or an image."""
 PAGE_S: Final = 300.0
 """How long a page may take, in seconds. Ours."""
 
+UNFINISHED_CODES: Final = frozenset({"1", "4", "cancelled", "canceled", "deadline_exceeded"})
+"""What the error of a request is called that was cancelled, or ran out of time, before it had an answer: the status
+codes of gRPC, which xAI's errors have, and their names (https://grpc.io/docs/guides/status-codes/, 20 November
+2026)."""
+
 _read_results: Final = msgspec.json.Decoder(ReadResult)
 _results: Final = msgspec.json.Decoder(Result)
 _pages: Final = msgspec.json.Decoder(ResultPage)
@@ -45,7 +50,7 @@ def parse_line(raw: bytes) -> OutputLine | None:
         return _parse_slowly(raw)
     result = read.batch_result
     ok = not _is_error(result.error) and not isinstance(judge(result.response.chat_get_completion), LineError)
-    return OutputLine(read.batch_request_id, ok, raw)
+    return OutputLine(read.batch_request_id, ok, raw, unfinished=is_unfinished(result.error))
 
 
 def read_line(raw: bytes) -> Answer | LineError:
@@ -70,7 +75,18 @@ def _parse_slowly(raw: bytes) -> OutputLine | None:
         line = _results.decode(raw)
     except DECODE_ERRORS:
         return None
-    return OutputLine(line.batch_request_id, isinstance(read_line(raw), Answer), raw)
+    error = None if line.batch_result is None else line.batch_result.error
+    ok = isinstance(read_line(raw), Answer)
+    return OutputLine(line.batch_request_id, ok, raw, unfinished=is_unfinished(error))
+
+
+def is_unfinished(error: ResultError | None) -> bool:
+    """Whether an error says no more than that the request was cancelled, or ran out of time, before it was run.
+
+    In a batch that ended early such a request is one of the unfinished. How xAI lists these is not known for sure: as
+    pending, as cancelled, or, here, as errors. No answer comes with an error, so none that was paid for is lost.
+    """
+    return error is not None and str(error.code).lower() in UNFINISHED_CODES
 
 
 def _is_error(error: ResultError | None) -> bool:

@@ -33,7 +33,17 @@ VARIANTS: Final[Mapping[str, str]] = {"responses": "/v1/responses", "chat_get_co
 OTHER_ENDPOINTS: Final = ("/v1/images/generations", "/v1/images/edits", "/v1/videos/generations")
 """Endpoints that xAI would take for a batch and the simulator refuses, because it does not play them."""
 
-CODES: Final[Mapping[int, int]] = {400: 3, 401: 16, 403: 7, 404: 5, 429: 8, 500: 13, 503: 14}
+CODES: Final[Mapping[int, int]] = {
+    400: 3,
+    401: 16,
+    403: 7,
+    404: 5,
+    429: 8,
+    499: 1,
+    500: 13,
+    503: 14,
+    504: 4,
+}
 """The numbers that gRPC has for what HTTP's statuses say; any other is 2, unknown."""
 
 

@@ -94,6 +94,26 @@ def test_b34_w25_a_result_without_an_answer(raw: bytes, code: str, message: str)
 
 
 @pytest.mark.parametrize(
+    ("code", "unfinished"),
+    [(1, True), ("1", True), ("CANCELLED", True), ("canceled", True), (4, True), (3, False), (8, False), (13, False)],
+)
+def test_b34_an_error_that_says_that_a_request_was_not_run(code: int | str, unfinished: bool) -> None:
+    line = BATCHES.parse_line(result({"error": {"code": code, "message": "It ended."}}))
+    assert line is not None
+    assert (line.ok, line.unfinished) == (False, unfinished)
+    beside = BATCHES.parse_line(result({"response": chat(), "error": {"code": code, "message": "It ended."}}))
+    assert beside is not None
+    assert (beside.ok, beside.unfinished) == (False, unfinished), "both readings agree"
+
+
+@pytest.mark.parametrize("error", [None, NO_ERROR], ids=["none", "one that says nothing"])
+def test_b34_an_answer_is_finished(error: object) -> None:
+    line = BATCHES.parse_line(result({"response": chat(), "error": error}))
+    assert line is not None
+    assert (line.ok, line.unfinished) == (True, False)
+
+
+@pytest.mark.parametrize(
     "raw", [b"", b"{", b"[]", b"null", b'{"batch_request_id":7}', b"\xff", b'{"batch_result":{}}', b"[" * 100_000]
 )
 def test_w25_a_result_that_cannot_be_read_never_raises(raw: bytes) -> None:

@@ -186,6 +186,35 @@ async def test_b34_every_end_settles_every_line_and_keeps_partial_output(
         assert_bought_once(simulated)
 
 
+@pytest.mark.parametrize(
+    ("fault", "listed"),
+    [(faults.ExpireNow(), 504), (faults.Cancelled(), 499)],
+    ids=["expired", "cancelled"],
+)
+@pytest.mark.parametrize("as_errors", [0, 2], ids=["left out", "some listed as errors"])
+async def test_b34_what_xai_left_unfinished_is_bought_again(
+    autojump_clock: trio.testing.MockClock, fault: AnyBatchFault, listed: int, as_errors: int
+) -> None:
+    async with simulation() as simulated, simulated.open() as service:
+        simulated.faults.arm(fault, faults.FailLines(lines=as_errors, status=listed))
+        handle = await service.batches.submit(requests(8), provider="xai", resubmit=1)
+        assert set((await said(handle)).values()) == {"ok"}
+        assert await handle.ended() == "succeeded"
+        units = [purchase.units for purchase in simulated.account.purchases(kind="batch")]
+        assert units == [8, 4 + as_errors], "only what was not run"
+        assert simulated.account.bought_twice() == []
+
+
+async def test_b34_what_failed_in_a_batch_that_expired_is_not_bought_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with simulation() as simulated, simulated.open() as service:
+        simulated.faults.arm(faults.ExpireNow(), faults.FailLines(lines=2, status=400))
+        handle = await service.batches.submit(requests(8), provider="xai", resubmit=1)
+        assert sorted((await said(handle)).values()) == ["3"] * 2 + ["ok"] * 6
+        assert [purchase.units for purchase in simulated.account.purchases(kind="batch")] == [8, 4]
+
+
 async def test_a_batch_is_cancelled_and_keeps_what_was_done(autojump_clock: trio.testing.MockClock) -> None:
     async with simulation(batch_s=7_200.0) as simulated, simulated.open() as service:
         handle = await service.batches.submit(requests(), provider="xai")
