@@ -43,8 +43,9 @@ LONGEST_RETRY_US = 60 * SECOND_US
 BLOCKED_RETRY_US = 300 * SECOND_US
 """How long a blocked operation waits before it tries on its own; `Resume…` commands try at once."""
 
-CLOCK_MARGIN_US = 300 * SECOND_US
-"""How far a provider's clock may be behind ours: a reconcile reads its list back to the intent minus this."""
+CLOCK_MARGIN_US = 7_200 * SECOND_US
+"""How far a provider's clock may be behind ours: a reconcile reads its list back to the intent minus this. It is two
+hours, for a clock that is an hour wrong one way may be set an hour wrong the other way."""
 
 BLOCKING = frozenset({"auth", "quota_exceeded", "credential_missing"})
 RECONCILE_PATIENCE_US = 86_400 * SECOND_US

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -36,6 +37,7 @@ from perdure.actors.remote_files import RemoteFiles
 from perdure.actors.request.effects import Requests
 from perdure.actors.runtime.aggregate import KindFold
 from perdure.actors.runtime.runtime import Runtime, RuntimeLimits
+from perdure.actors.runtime.steady_clock import SteadyClock
 from perdure.actors.service import SOURCE_THREADS, Common, Reader, Service, ServiceDefaults
 from perdure.adapters import anthropic, google, openai, xai
 from perdure.adapters.config import Config, Env, ProviderConfig
@@ -71,13 +73,14 @@ SWEEP_EVERY_S: Final = 86_400.0
 class Surroundings(Struct, frozen=True, kw_only=True):
     """What a service finds around itself: the real things, unless a test puts others in their place.
 
-    `disk` runs all blocking work; None: threads of the service's own. `clock` gives the time in µs since 1970, UTC; a
-    virtual one must keep in step with trio's clock. `connect` opens byte streams to providers, below TLS. `ids` makes
-    the ids of operations.
+    `disk` runs all blocking work; None: threads of the service's own. `clock` gives the time in µs since 1970, UTC, and
+    `monotonic` seconds that never jump; virtual ones must keep in step with trio's clock. `connect` opens byte streams
+    to providers, below TLS. `ids` makes the ids of operations.
     """
 
     disk: Disk | None = None
     clock: Callable[[], int] = now_us
+    monotonic: Callable[[], float] = time.monotonic
     connect: Connect = trio.open_tcp_stream
     ids: IdSource = new_id
 
@@ -261,7 +264,8 @@ async def _opened(
     path: Path, config: Config, wait_for_lock_s: float, surroundings: Surroundings
 ) -> AsyncGenerator[Service]:
     failure: Exception | None = None
-    disk, clock, ids = surroundings.disk, surroundings.clock, surroundings.ids
+    disk, ids = surroundings.disk, surroundings.ids
+    clock = SteadyClock(surroundings.clock, surroundings.monotonic)
     async with (
         open_log(
             path,
@@ -275,6 +279,8 @@ async def _opened(
         BlobStore(blobs_beside(log.path), disk or ThreadDisk(BLOB_THREADS)) as blobs,
         trio.open_nursery() as nursery,
     ):
+        last = await log.records(after=max(0, await log.head() - 1), limit=1)
+        clock.go_on_from(last[0].at if last else 0)
         settings = engine_settings(config)
         engine = Engine(
             Resolver(config),

@@ -74,6 +74,7 @@ class Simulation:
         self._surroundings = Surroundings(
             disk=InlineDisk(),
             clock=clock.now_us,
+            monotonic=lambda: clock.now_us() / 1_000_000,
             connect=connect_in_memory(HOST, Reception(simulator.app, Limits()), nursery),
             ids=clock.new_id,
         )

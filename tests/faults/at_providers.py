@@ -71,7 +71,11 @@ class AtProviders(Case):
                 return Line(await connect(host, port), world)
 
             surroundings = Surroundings(
-                disk=world.disk, clock=self.now_us, connect=connect_alive, ids=seeded_ids(world.seed, EPOCH_US)
+                disk=world.disk,
+                clock=self.now_us,
+                monotonic=lambda: self.now_us() / 1_000_000,
+                connect=connect_alive,
+                ids=seeded_ids(world.seed, EPOCH_US),
             )
             try:
                 async with composition.open(
