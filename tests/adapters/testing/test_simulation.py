@@ -31,7 +31,7 @@ MANY = 2_500  # lines: some of them are durable before the last one is read
 
 def prompts(count: int = 3) -> Iterator[perdure.Prompt]:
     """A few requests."""
-    return (perdure.Prompt(f"question {number}", model="m", custom_id=f"r-{number}") for number in range(count))
+    return (perdure.Prompt(f"question {number}", model="gpt-6-astra", custom_id=f"r-{number}") for number in range(count))
 
 
 async def answers(handle: perdure.BatchView) -> dict[str, bool]:
@@ -80,7 +80,7 @@ async def test_no_thread_is_used(autojump_clock: trio.testing.MockClock, monkeyp
 async def test_a_large_batch_goes_over_the_wire(autojump_clock: trio.testing.MockClock) -> None:
     async with simulation() as simulated, simulated.open() as service:
         words = "word " * 2_000
-        many = (perdure.Prompt(f"{number} {words}", model="m") for number in range(600))
+        many = (perdure.Prompt(f"{number} {words}", model="gpt-6-astra") for number in range(600))
         handle = await service.batches.submit(many, provider="openai")
         assert (await handle.result()).ok == 600
         assert_bought_once(simulated)
