@@ -167,6 +167,18 @@ if TYPE_CHECKING:
     from perdure.actors.batch.views import BatchHandle as BatchHandle
     from perdure.actors.batch.views import BatchView as BatchView
     from perdure.actors.event_log import EventLog as EventLog
+    from perdure.actors.resolving.facts import Decision as Decision
+    from perdure.actors.resolving.facts import FileFacts as FileFacts
+    from perdure.actors.resolving.facts import InlineIt as InlineIt
+    from perdure.actors.resolving.facts import NativeUrl as NativeUrl
+    from perdure.actors.resolving.facts import ProviderFacts as ProviderFacts
+    from perdure.actors.resolving.facts import Refer as Refer
+    from perdure.actors.resolving.facts import RemoteCopy as RemoteCopy
+    from perdure.actors.resolving.facts import Reupload as Reupload
+    from perdure.actors.resolving.facts import Skip as Skip
+    from perdure.actors.resolving.facts import UploadIt as UploadIt
+    from perdure.actors.resolving.strategy import DefaultFileStrategy as DefaultFileStrategy
+    from perdure.actors.resolving.strategy import FileStrategy as FileStrategy
     from perdure.actors.service import Reader as Reader
     from perdure.actors.service import Service as Service
     from perdure.actors.subscription import Subscription as Subscription
@@ -194,6 +206,18 @@ _LATER = {
     "Audit": ("perdure.actors.audit", "Audit"),
     "BatchHandle": ("perdure.actors.batch.views", "BatchHandle"),
     "BatchStrategy": ("perdure.actors.batch.strategy", "BatchStrategy"),
+    "Decision": ("perdure.actors.resolving.facts", "Decision"),
+    "FileFacts": ("perdure.actors.resolving.facts", "FileFacts"),
+    "InlineIt": ("perdure.actors.resolving.facts", "InlineIt"),
+    "NativeUrl": ("perdure.actors.resolving.facts", "NativeUrl"),
+    "ProviderFacts": ("perdure.actors.resolving.facts", "ProviderFacts"),
+    "Refer": ("perdure.actors.resolving.facts", "Refer"),
+    "RemoteCopy": ("perdure.actors.resolving.facts", "RemoteCopy"),
+    "Reupload": ("perdure.actors.resolving.facts", "Reupload"),
+    "Skip": ("perdure.actors.resolving.facts", "Skip"),
+    "UploadIt": ("perdure.actors.resolving.facts", "UploadIt"),
+    "DefaultFileStrategy": ("perdure.actors.resolving.strategy", "DefaultFileStrategy"),
+    "FileStrategy": ("perdure.actors.resolving.strategy", "FileStrategy"),
     "BatchView": ("perdure.actors.batch.views", "BatchView"),
     "Config": ("perdure.adapters.config", "Config"),
     "Costs": ("perdure.actors.audit", "Costs"),

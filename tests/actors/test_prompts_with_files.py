@@ -227,6 +227,28 @@ async def test_bad_prompts_are_refused_before_anything_is_kept(autojump_clock: C
         assert [summary async for summary in service.list()] == []
 
 
+class NothingStaysThere(perdure.DefaultFileStrategy):
+    """Files are never left at a provider."""
+
+    def decide(self, file: perdure.FileFacts, provider: perdure.ProviderFacts, now: int) -> perdure.Decision:
+        """What fits goes into the request itself."""
+        if file.size_bytes is not None and file.size_bytes <= provider.max_inline_bytes:
+            return perdure.InlineIt()
+        return perdure.Skip("too_large", "it does not fit")
+
+
+async def test_a_strategy_of_ones_own_decides(autojump_clock: Clock) -> None:
+    async with (
+        simulation() as simulated,
+        simulated.open(config=perdure.Config(file_strategy=NothingStaysThere())) as service,
+    ):
+        file = await service.files.upload(LARGE_PDF, filename="tides.pdf")
+        await (await service.submit(about(file), provider="openai")).result()
+        assert (bought(simulated, "file"), bought(simulated, "text")) == (0, 1)
+        await (await service.submit(about(file), provider="anthropic", via="batch")).result()
+        assert bought(simulated, "file") == 0
+
+
 # ---------------------------------------------------------------- batched
 
 
