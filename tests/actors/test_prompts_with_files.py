@@ -227,7 +227,7 @@ async def test_bad_prompts_are_refused_before_anything_is_kept(autojump_clock: C
         assert [summary async for summary in service.list()] == []
 
 
-class NothingStaysThere(perdure.DefaultFileStrategy):
+class NothingStaysThere(perdure.DefaultFileStrategy, frozen=True):
     """Files are never left at a provider."""
 
     def decide(self, file: perdure.FileFacts, provider: perdure.ProviderFacts, now: int) -> perdure.Decision:
