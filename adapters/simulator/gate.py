@@ -34,7 +34,6 @@ from perdure.adapters.simulator.faults import (
 )
 from perdure.adapters.simulator.holds import Holds
 from perdure.adapters.simulator.provider import REQUEST_ID, SimulatedProvider
-from perdure.adapters.simulator.rates import retry_headers
 from perdure.adapters.simulator.traffic import Seen, Traffic, redact_headers, redact_query
 
 MAX_REQUEST_BYTES: Final = 600_000_000
@@ -104,7 +103,7 @@ class Gate:
             return
         admission = self._faults.admit(seen.method, seen.path)
         if admission is not None:
-            marked.headers = {**provider.rate_headers(admission, self._clock.now()), **retry_headers(admission)}
+            marked.headers = dict(provider.rate_headers(admission, self._clock.now()))
             if not admission.admitted:
                 seen.fault = "rate"
                 await _answer(marked.send, 429, {}, provider.usual_error(429, seen.request_id))
@@ -185,10 +184,11 @@ class _Marked:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
+            marks = {self._header: self._request_id} if self._header else {}
+            marks |= self.headers
             message["headers"] = [
                 *message.get("headers", ()),
-                (self._header.encode(), self._request_id.encode()),
-                *((name.encode(), value.encode()) for name, value in self.headers.items()),
+                *((name.encode(), value.encode()) for name, value in marks.items()),
             ]
         await self._send(message)
         # Servers hold the head back until the first piece of the body, so only then has the status left.

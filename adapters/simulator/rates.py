@@ -34,11 +34,11 @@ def admission(per_s: int, taken_at: Sequence[float], now: float, *, admitted: bo
     return Admission(per_s, per_s - len(free_s), free_s[0], slowest_s * len(free_s), admitted=admitted)
 
 
-def retry_headers(stands: Admission) -> dict[str, str]:
-    """The headers that tell a refused client when to come back: in whole seconds, rounded up, and in milliseconds."""
-    if stands.admitted:
-        return {}
-    return {
-        "retry-after": str(math.ceil(stands.room_s)),
-        "retry-after-ms": str(math.ceil(stands.room_s * 1000)),
-    }
+def retry_after(stands: Admission) -> dict[str, str]:
+    """The header that tells a refused client when to come back, in whole seconds, rounded up."""
+    return {} if stands.admitted else {"retry-after": str(math.ceil(stands.room_s))}
+
+
+def retry_after_ms(stands: Admission) -> dict[str, str]:
+    """The header that tells it in milliseconds, rounded up."""
+    return {} if stands.admitted else {"retry-after-ms": str(math.ceil(stands.room_s * 1000))}

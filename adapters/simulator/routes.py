@@ -1,16 +1,29 @@
-"""Route patterns: how a fault says which requests it is for.
+"""Routes: which methods they claim, and patterns, by which a fault says which requests it is for.
 
-`METHOD /path`, where the method may be `*`, a `*` in a segment of the path stands for any characters within it,
-`{name}` for at least one, and a last segment `**` for any rest: `GET /openai/v1/files/*/content`, `* /openai/**`.
+A pattern is `METHOD /path`, where the method may be `*`, a `*` in a segment of the path stands for any characters within
+it, `{name}` for at least one, and a last segment `**` for any rest: `GET /openai/v1/files/*/content`, `* /openai/**`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from starlette.routing import Route
 
 _FORM = re.compile(r"(\*|[A-Z]+) (/[^\s?#]*)")
 _HOLE = re.compile(r"(\{[^/{}]*\}|\*)")
+
+
+def without_head(routes: Sequence[Route]) -> Sequence[Route]:
+    """The routes, which answer to the methods they name and no others.
+
+    Starlette answers HEAD wherever it answers GET; no provider is known to.
+    """
+    for route in routes:
+        if route.methods is not None:
+            route.methods.discard("HEAD")
+    return routes
 
 
 class RoutePattern:

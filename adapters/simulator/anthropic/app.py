@@ -12,13 +12,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from perdure.adapters.simulator.anthropic.errors import ApiError, error_response
 from perdure.adapters.simulator.anthropic.headers import check_key, version_of
 from perdure.adapters.simulator.provider import REQUEST_ID
+from perdure.adapters.simulator.routes import without_head
 
 
 class AnthropicApp:
     """Anthropic as an ASGI application, to be mounted at `/anthropic`."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
-        self.routes = routes
+        self.routes = without_head(routes)
         self._router: ASGIApp = Router(routes, redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from perdure.adapters.simulator.anthropic.errors import ApiError, invalid
 from perdure.adapters.simulator.keys import bearer_key, is_refused
-from perdure.adapters.simulator.rates import Admission
+from perdure.adapters.simulator.rates import Admission, retry_after
 
 OLD_VERSION: Final = "2023-06-01"
 """What older SDKs and most other clients send."""
@@ -52,11 +52,15 @@ def has_beta(request: Request, beta: str) -> bool:
 
 
 def rate_headers(stands: Admission, now: float) -> dict[str, str]:
-    """The headers that tell a client how it stands; the reset in whole seconds, rounded up, as a time."""
+    """The headers that tell a client how it stands; the reset in whole seconds, rounded up, as a time.
+
+    One that was refused is told in seconds when to come back, and never in milliseconds: only OpenAI does that.
+    """
     return {
         "anthropic-ratelimit-requests-limit": str(stands.per_s),
         "anthropic-ratelimit-requests-remaining": str(stands.remaining),
         "anthropic-ratelimit-requests-reset": shown_time(math.ceil(now + stands.reset_s)),
+        **retry_after(stands),
     }
 
 

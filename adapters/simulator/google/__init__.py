@@ -46,7 +46,7 @@ def simulated_google(
         app=GoogleApp(routes),
         routes=routes,
         files=files,
-        request_id_header="x-request-id",
+        request_id_header="",
         usual_error=usual_error,
         rate_headers=rate_headers,
         batches=batches,

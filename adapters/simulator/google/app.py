@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perdure.adapters.simulator.google.errors import ApiError, bad_key, error_response, no_key
 from perdure.adapters.simulator.keys import is_refused
+from perdure.adapters.simulator.routes import without_head
 
 VERSIONS: Final = ("v1", "v1beta", "v1alpha")
 """The versions, all alike: Google's client asks for the first since its generation 3, for the second before."""
@@ -24,7 +25,7 @@ class GoogleApp:
     """Google as an ASGI application, to be mounted at `/google`."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
-        self.routes = routes
+        self.routes = without_head(routes)
         self._router: ASGIApp = Router(routes, redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

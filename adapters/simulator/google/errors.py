@@ -121,5 +121,5 @@ def usual_error(http_status: int, request_id: str) -> bytes:
 
 
 def rate_headers(admission: Admission, now: float) -> dict[str, str]:
-    """None: Google tells no limits."""
+    """None: Google tells no limits, and when to come back in the body."""
     return {}

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perdure.adapters.simulator.keys import bearer_key, is_refused
 from perdure.adapters.simulator.openai.errors import ApiError, error_response
+from perdure.adapters.simulator.routes import without_head
 
 API_VERSION: Final = "2020-10-01"
 """What OpenAI answers in `openai-version`."""
@@ -41,7 +42,7 @@ class OpenAIApp:
         say: Callable[[ApiError], Response] = error_response,
         headers: Callable[[int], Mapping[str, str]] = openai_headers,
     ) -> None:
-        self.routes = routes
+        self.routes = without_head(routes)
         self._router: ASGIApp = Router(routes, redirect_slashes=False)
         self._say = say
         self._headers = headers

@@ -11,7 +11,7 @@ import math
 from msgspec import Struct, json
 from starlette.responses import Response
 
-from perdure.adapters.simulator.rates import Admission
+from perdure.adapters.simulator.rates import Admission, retry_after, retry_after_ms
 
 
 class ErrorBody(Struct, frozen=True):
@@ -83,9 +83,14 @@ def usual_error(status: int, request_id: str) -> bytes:
 
 
 def rate_headers(admission: Admission, now: float) -> dict[str, str]:
-    """The headers that tell a client how it stands: limit, rest, and in what time all is free again."""
+    """The headers that tell a client how it stands: limit, rest, and in what time all is free again.
+
+    One that was refused is told when to come back, too.
+    """
     return {
         "x-ratelimit-limit-requests": str(admission.per_s),
         "x-ratelimit-remaining-requests": str(admission.remaining),
         "x-ratelimit-reset-requests": f"{math.ceil(admission.reset_s * 1000)}ms",
+        **retry_after(admission),
+        **retry_after_ms(admission),
     }
