@@ -1,0 +1,573 @@
+"""Google's contract: `contracts/providers.md` section 3. What that leaves open is marked as ours.
+
+Every case is tried in all three versions. Google sends no headers about rates and no request id; counts and sizes are
+texts, and what is empty or zero is not there.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+from perdure.adapters.simulator import GOOGLE_PREFIX
+from tests.conformance.wire.contract import BATCH_S, Case, Contract, Pages, Variant, Wire, given, ok
+from tests.conformance.wire.shapes import Shape, count_text, rfc3339, said
+
+GRANULE: Final = 262_144
+DAY_S: Final = 86_400
+MODEL: Final = "/{version}/models/gemini-x"
+
+STATUSES: Final = {
+    400: ("INVALID_ARGUMENT", "FAILED_PRECONDITION"),
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ALREADY_EXISTS",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+RETRY_INFO: Final[dict[str, Shape]] = {
+    "@type": "type.googleapis.com/google.rpc.RetryInfo",
+    "retryDelay": re.compile(r"\d+(\.\d+)?s"),
+}
+FILE: Final[dict[str, Shape]] = {
+    "name": re.compile(r"files/[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"),
+    "displayName?": said,
+    "mimeType": said,
+    "sizeBytes": count_text,
+    "createTime": rfc3339,
+    "updateTime": rfc3339,
+    "expirationTime": rfc3339,
+    "sha256Hash": re.compile(r"[A-Za-z0-9+/]+=*"),
+    "uri": re.compile(r"http://.+/(v1|v1beta|v1alpha)/files/.+"),
+    "state": ("PROCESSING", "ACTIVE", "FAILED"),
+    "source": "UPLOADED",
+}
+ANSWER: Final[dict[str, Shape]] = {
+    "candidates": [
+        {
+            "content": {"role": "model", "parts": [{"text": said}]},
+            "finishReason": ("STOP", "MAX_TOKENS"),
+            "index": int,
+        }
+    ],
+    "usageMetadata": {
+        "promptTokenCount": int,
+        "candidatesTokenCount": int,
+        "totalTokenCount": int,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": int}],
+    },
+    "modelVersion": said,
+    "responseId": said,
+}
+METADATA: Final[dict[str, Shape]] = {
+    "@type": re.compile(r".+\.GenerateContentBatch"),
+    "model": re.compile("models/.+"),
+    "displayName": str,
+    "state": re.compile("BATCH_STATE_(PENDING|RUNNING|SUCCEEDED|FAILED|CANCELLED|EXPIRED)"),
+    "createTime": rfc3339,
+    "updateTime": rfc3339,
+    "name": re.compile("batches/.+"),  # the contract's example has it at the top alone; Google's client reads both
+    "endTime?": rfc3339,
+    "batchStats": {
+        "requestCount?": count_text,
+        "successfulRequestCount?": count_text,
+        "failedRequestCount?": count_text,
+        "pendingRequestCount?": count_text,
+    },
+    "output?": dict,
+}
+OPERATION: Final[dict[str, Shape]] = {
+    "name": re.compile("batches/.+"),
+    "metadata": METADATA,
+    "done": bool,
+    "response?": dict,
+    "error?": {"code": int, "message": said},
+}
+
+
+def error(status: int, reason: str = "", rpc: Shape = None) -> Shape:
+    """The body of an error. A 429 says when to come back; `reason` is that of an `ErrorInfo`."""
+    body: dict[str, Shape] = {"code": status, "message": said, "status": rpc or STATUSES.get(status, said)}
+    if status == 429:
+        body["details"] = [RETRY_INFO]
+    elif reason:
+        body["details"] = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, ...: object}]
+    else:
+        body["details?"] = [{"@type": re.compile(r"type\.googleapis\.com/google\.rpc\..+"), ...: object}]
+    return {"error": body}
+
+
+def operation(state: str, *, done: bool, stats: Mapping[str, str], **more: Shape) -> Shape:
+    """A batch in a state, with these counts and no others."""
+    metadata = {**METADATA, "state": f"BATCH_STATE_{state}", "batchStats": dict(stats)}
+    if done:
+        metadata["endTime"] = metadata.pop("endTime?")
+    if "output" in more:
+        metadata["output"] = more.pop("output")
+    return {**OPERATION, "metadata": metadata, "done": done, **more}
+
+
+def start(w: Wire, size: int, *, headers: Mapping[str, str] | None = None, **file: object) -> httpx.Response:
+    """Begins an upload."""
+    begun = {
+        "x-goog-upload-protocol": "resumable",
+        "x-goog-upload-command": "start",
+        "x-goog-upload-header-content-length": str(size),
+        "x-goog-upload-header-content-type": "text/plain",
+        **(headers or {}),
+    }
+    return w.with_headers("POST", "/upload/{version}/files", begun, json={"file": file})
+
+
+def command(w: Wire, address: str, words: str, offset: int | None = None, data: bytes = b"") -> httpx.Response:
+    """Says something to an upload's address, which needs no key."""
+    headers = {"x-goog-upload-command": words}
+    if offset is not None:
+        headers["x-goog-upload-offset"] = str(offset)
+    return w.http.post(address, headers=headers, content=data)
+
+
+def session(w: Wire, size: int = 5, **file: object) -> str:
+    """The address of an upload that has begun."""
+    begun = start(w, size, headers=None, **file)
+    assert begun.status_code == 200, begun.text
+    return begun.headers["x-goog-upload-url"]
+
+
+def post_file(w: Wire, data: bytes = b"words", **file: object) -> httpx.Response:
+    """Uploads a file in one piece."""
+    return command(w, session(w, len(data), **file), "upload, finalize", 0, data)
+
+
+def file(w: Wire, data: bytes = b"words", **said: object) -> str:
+    """The name of a file."""
+    return str(ok(post_file(w, data, **said))["file"]["name"])
+
+
+def in_chunks(w: Wire, *, then: str) -> httpx.Response:
+    """An upload whose first chunk has come: what is said to it then."""
+    address = session(w, GRANULE + 3)
+    first = command(w, address, "upload", 0, b"x" * GRANULE)
+    assert first.headers["x-goog-upload-status"] == "active"
+    data = b"end" if "upload" in then else b""
+    return command(w, address, then, GRANULE if data else None, data)
+
+
+def bad_chunk(w: Wire, size: int, offset: int) -> httpx.Response:
+    """A chunk before the last, of another size or at another place."""
+    return command(w, session(w, GRANULE * 2), "upload", offset, b"x" * size)
+
+
+def taken(w: Wire) -> httpx.Response:
+    """A second file of one name."""
+    name = file(w)
+    return start(w, 5, name=name)
+
+
+def unusable(w: Wire) -> httpx.Response:
+    """A question about a film that is still being processed."""
+    film = ok(post_file(w, mimeType="video/mp4"))["file"]
+    assert film["state"] == "PROCESSING"
+    part = {"fileData": {"fileUri": film["uri"], "mimeType": "video/mp4"}}
+    return ask(w, contents=[{"parts": [part]}])
+
+
+def expired(w: Wire) -> httpx.Response:
+    """A file that is 48 hours old."""
+    name = file(w)
+    w.simulator.advance(2 * DAY_S)
+    return w.get(f"/{{version}}/{name}")
+
+
+def download(w: Wire, *, before: str = "", span: str = "", alt: str = "media") -> httpx.Response:
+    """The bytes of a file that Google made."""
+    name = w.make_file("google", b"0123456789", type="text/csv", filename="a.csv")
+    headers = {"range": span} if span else {}
+    return w.with_headers("GET", f"{before}/{{version}}/{name}:download", headers, params={"alt": alt})
+
+
+def download_uploaded(w: Wire, *, before: str) -> httpx.Response:
+    """The bytes of a file that was uploaded."""
+    return w.get(f"{before}/{{version}}/{file(w)}:download", alt="media")
+
+
+def ask(w: Wire, model: str = MODEL, **body: object) -> httpx.Response:
+    """Asks a model."""
+    return w.post(f"{model}:generateContent", json={"contents": [contents()], **body})
+
+
+def contents(text: str = "hello") -> dict[str, object]:
+    """A turn of a conversation."""
+    return {"role": "user", "parts": [{"text": text}]}
+
+
+def inline(*requests: object) -> dict[str, object]:
+    """The input of a batch, in the call. An empty request is one that fails."""
+    keyed = [
+        {"request": {"contents": [contents()]} if request is None else request, "metadata": {"key": f"k{n}"}}
+        for n, request in enumerate(requests or (None,))
+    ]
+    return {"requests": {"requests": keyed}}
+
+
+def post_batch(w: Wire, config: object = None, model: str = MODEL, **more: object) -> httpx.Response:
+    """Makes a batch."""
+    made = {"displayName": "perdure-j1", "inputConfig": config or inline(), **more}
+    return w.post(f"{model}:batchGenerateContent", json={"batch": made})
+
+
+def batch(w: Wire, config: object = None, *, after_s: float = 0.0) -> httpx.Response:
+    """A batch, looked at so many seconds after it was made."""
+    name = ok(post_batch(w, config))["name"]
+    w.simulator.advance(after_s)
+    return w.get(f"/{{version}}/{name}")
+
+
+def batch_of_file(w: Wire, data: bytes) -> httpx.Response:
+    """A batch over a file, when it has ended."""
+    return batch(w, {"fileName": file(w, data, mimeType="application/jsonl")}, after_s=BATCH_S)
+
+
+def cancelled(w: Wire) -> httpx.Response:
+    """A batch that was cancelled, when all is over."""
+    name = ok(post_batch(w))["name"]
+    assert ok(w.post(f"/{{version}}/{name}:cancel")) == {}
+    w.simulator.advance(BATCH_S)
+    return w.get(f"/{{version}}/{name}")
+
+
+def responses_file(w: Wire) -> httpx.Response:
+    """The file with the responses of a batch over a file."""
+    made = ok(batch_of_file(w, KEYED))
+    name = made["response"]["responsesFile"]
+    return w.get(f"/download/{{version}}/{name}:download", alt="media")
+
+
+KEYED: Final = (
+    msgspec.json.encode({"key": "k0", "request": {"contents": [contents()]}}) + b'\n{"key":"k1","request":{}}'
+)
+SESSION_HEAD: Final = {"x-goog-upload-status": "active", "x-goog-upload-chunk-granularity": "262144"}
+HASH: Final = re.compile(re.escape(b64encode(sha256(b"words").digest()).decode()))
+
+UPLOADS: Final = [
+    Case(
+        "POST /upload/{version}/files",
+        "begins",
+        given(start, 5),
+        content=b"",
+        media="",
+        head={**SESSION_HEAD, "x-goog-upload-url": r"http://127\.0\.0\.1:\d+/.+"},
+    ),
+    *(
+        Case("POST /upload/{version}/files", f"refuses the name {name}", given(start, 5, name=name), 400)
+        for name in ("files/" + "a" * 41, "files/-a", "files/a-", "files/A", "files/")
+    ),
+    Case("POST /upload/{version}/files", "refuses a name that is taken", taken, 409),
+    Case(
+        "POST /upload/{version}/files",
+        "refuses another command",
+        given(start, 5, headers={"x-goog-upload-command": "stop"}),
+        400,
+    ),
+    Case("POST /upload/{version}/files", "refuses more than 2 GB", given(start, 2_000_000_001), 400),
+    Case(
+        "POST /upload/{version}/files",
+        "ends in one piece",
+        given(post_file, displayName="notes"),
+        body={"file": {**FILE, "displayName": "notes", "sizeBytes": "5", "state": "ACTIVE", "sha256Hash": HASH}},
+        head={"x-goog-upload-status": "final"},
+    ),
+    Case(
+        "POST /upload/{version}/files",
+        "ends in chunks",
+        given(in_chunks, then="upload, finalize"),
+        body={"file": {**FILE, "sizeBytes": str(GRANULE + 3)}},
+        head={"x-goog-upload-status": "final"},
+    ),
+    Case(
+        "POST /upload/{version}/files",
+        "says where to go on",
+        given(in_chunks, then="query"),
+        content=b"",
+        media="",
+        head={**SESSION_HEAD, "x-goog-upload-size-received": str(GRANULE)},
+    ),
+    Case(
+        "POST /upload/{version}/files",
+        "is cancelled",
+        given(in_chunks, then="cancel"),
+        content=b"",
+        media="",
+        head={"x-goog-upload-status": r"final|cancelled"},  # the contract does not say which
+    ),
+    Case("POST /upload/{version}/files", "refuses half a granule", given(bad_chunk, GRANULE // 2, 0), 400),
+    Case("POST /upload/{version}/files", "refuses another place", given(bad_chunk, GRANULE, GRANULE), 400),
+    Case(
+        "POST /upload/{version}/files",
+        "processes films",
+        given(post_file, mimeType="video/mp4"),
+        body={"file": {**FILE, "state": "PROCESSING", "mimeType": "video/mp4"}},
+        head={"x-goog-upload-status": "final"},
+    ),
+    Case(
+        "POST /upload/{version}/files",
+        "knows no other upload",
+        lambda w: command(w, session(w).partition("?")[0] + "?upload_id=none", "query"),
+        404,
+    ),
+]
+
+FILES: Final = [
+    Case(
+        "GET /{version}/files",
+        "lists",
+        lambda w: ok(post_file(w)) and w.get("/{version}/files", pageSize=1),
+        body={"files": [{**FILE, "source": ("UPLOADED", "GENERATED"), "downloadUri?": said}], "nextPageToken?": said},
+    ),
+    Case("GET /{version}/files/{id}", "shows a file", lambda w: w.get(f"/{{version}}/{file(w)}"), body=FILE),
+    Case("GET /{version}/files/{id}", "knows no other: 403", lambda w: w.get("/{version}/files/none"), 403),
+    Case("GET /{version}/files/{id}", "has none after 48 hours: 403", expired, 403),
+    Case("DELETE /{version}/files/{id}", "deletes", lambda w: w.delete(f"/{{version}}/{file(w)}"), body={}),
+    Case("DELETE /{version}/files/{id}", "knows no other: 403", lambda w: w.delete("/{version}/files/none"), 403),
+    *(
+        case
+        for before in ("", "/download")
+        for case in (
+            Case(
+                f"GET {before}/{{version}}/files/{{id}}:download",
+                "gives what Google made",
+                given(download, before=before),
+                content=b"0123456789",
+                media="text/csv",
+            ),
+            Case(
+                f"GET {before}/{{version}}/files/{{id}}:download",
+                "gives a range (ours)",
+                given(download, before=before, span="bytes=0-1"),
+                206,
+                content=b"01",
+                media="text/csv",
+                head={"content-range": "bytes 0-1/10"},
+            ),
+            Case(
+                f"GET {before}/{{version}}/files/{{id}}:download",
+                "wants alt=media (ours)",
+                given(download, before=before, alt="json"),
+                400,
+            ),
+            Case(
+                f"GET {before}/{{version}}/files/{{id}}:download",
+                "gives nothing that was uploaded",
+                given(download_uploaded, before=before),
+                400,
+            ),
+            Case(
+                f"GET {before}/{{version}}/files/{{id}}:download",
+                "knows no other: 403",
+                given(Wire.get, f"{before}/{{version}}/files/none:download", alt="media"),
+                403,
+            ),
+        )
+    ),
+]
+
+GENERATE: Final = "POST /{version}/models/{model}:generateContent"
+LIVE: Final = [
+    Case(GENERATE, "answers", ask, body=ANSWER),
+    Case(GENERATE, "stops", given(ask, generationConfig={"maxOutputTokens": 1}), body=ANSWER),
+    Case(
+        GENERATE,
+        "is blocked",
+        given(ask, contents=[contents("!block it")]),
+        body={
+            "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
+            "usageMetadata": {"promptTokenCount": int, "totalTokenCount": int},
+            "modelVersion": said,
+        },
+    ),
+    Case(GENERATE, "needs contents", given(ask, contents=[]), 400),
+    Case(GENERATE, "refuses no JSON", given(Wire.post, f"{MODEL}:generateContent", content=b"{"), 400),
+    Case(GENERATE, "uses no file before its time", unusable, 400, body=error(400, rpc="FAILED_PRECONDITION")),
+    Case(
+        GENERATE,
+        "uses no file that is not there",
+        given(ask, contents=[{"parts": [{"fileData": {"fileUri": "files/none"}}]}]),
+        403,
+    ),
+    Case(GENERATE, "knows no other model", given(ask, "/{version}/models/nope"), 404),
+]
+
+CREATE: Final = "POST /{version}/models/{model}:batchGenerateContent"
+INLINED: Final[dict[str, Shape]] = {
+    "inlinedResponses": {
+        "inlinedResponses": [
+            {"response?": ANSWER, "error?": {"code": int, "message": said}, "metadata": {"key": re.compile("k.")}}
+        ]
+    }
+}
+LINE: Final[dict[str, Shape]] = {
+    "key": re.compile("k."),
+    "response?": ANSWER,
+    "error?": {"code": int, "message": said},
+}
+TYPED: Final[dict[str, Shape]] = {"@type": re.compile(r".+\.GenerateContentBatchOutput")}
+
+BATCHES: Final = [
+    Case(
+        CREATE,
+        "makes a batch",
+        given(post_batch, webhookConfig={"uris": ["https://me.example/hook"], "userMetadata": {"job": "j1"}}),
+        body=operation("PENDING", done=False, stats={"requestCount": "1", "pendingRequestCount": "1"}),
+    ),
+    Case(CREATE, "refuses no input", lambda w: w.post(f"{MODEL}:batchGenerateContent", json={"batch": {}}), 400),
+    Case(CREATE, "uses no file that is not there: 403", given(post_batch, {"fileName": "files/none"}), 403),
+    Case(CREATE, "knows no other model", given(post_batch, model="/{version}/models/nope"), 404),
+    Case(
+        "GET /{version}/batches",
+        "lists",
+        lambda w: ok(post_batch(w)) and w.get("/{version}/batches", pageSize=1),
+        body={"operations": [OPERATION], "nextPageToken?": said},
+    ),
+    Case(
+        "GET /{version}/batches/{id}",
+        "is running",
+        given(batch, inline(None, None), after_s=BATCH_S / 4),
+        body=operation("RUNNING", done=False, stats={"requestCount": "2", "pendingRequestCount": "2"}),
+    ),
+    Case(
+        "GET /{version}/batches/{id}",
+        "has succeeded in place, one having failed",
+        given(batch, inline(None, {}), after_s=BATCH_S),
+        body=operation(
+            "SUCCEEDED",
+            done=True,
+            stats={"requestCount": "2", "successfulRequestCount": "1", "failedRequestCount": "1"},
+            output=INLINED,
+            response={**TYPED, **INLINED},
+        ),
+    ),
+    Case(
+        "GET /{version}/batches/{id}",
+        "has succeeded in a file",
+        given(batch_of_file, KEYED),
+        body=operation(
+            "SUCCEEDED",
+            done=True,
+            stats={"requestCount": "2", "successfulRequestCount": "1", "failedRequestCount": "1"},
+            output={"responsesFile": FILE["name"]},
+            response={**TYPED, "responsesFile": FILE["name"]},
+        ),
+    ),
+    Case(
+        "GET /{version}/batches/{id}",
+        "has failed",
+        given(batch_of_file, b"{"),
+        body={**OPERATION, "done": True, "error": {"code": int, "message": said}},
+    ),
+    Case(
+        "GET /{version}/batches/{id}",
+        "is cancelled",
+        cancelled,
+        body=operation("CANCELLED", done=True, stats={"requestCount": "1", "pendingRequestCount": "1"}),
+    ),
+    Case("GET /{version}/batches/{id}", "knows no other", lambda w: w.get("/{version}/batches/none"), 404),
+    Case(
+        "POST /{version}/batches/{id}:cancel",
+        "answers with nothing",
+        lambda w: w.post(f"/{{version}}/{ok(post_batch(w))['name']}:cancel"),
+        body={},
+    ),
+    Case(
+        "POST /{version}/batches/{id}:cancel",
+        "knows no other",
+        lambda w: w.post("/{version}/batches/none:cancel"),
+        404,
+    ),
+    Case(
+        "DELETE /{version}/batches/{id}",
+        "deletes",
+        lambda w: w.delete(f"/{{version}}/{ok(post_batch(w))['name']}"),
+        body={},
+    ),
+    Case("DELETE /{version}/batches/{id}", "knows no other", lambda w: w.delete("/{version}/batches/none"), 404),
+    Case(
+        "GET /download/{version}/files/{id}:download",
+        "gives a batch's responses",
+        responses_file,
+        lines=LINE,
+        media="application/jsonl",  # ours: the contract says JSONL and names no content type
+    ),
+]
+
+
+def following(page: Any) -> Mapping[str, str] | None:
+    """What asks for the next page."""
+    return {"pageToken": page["nextPageToken"]} if "nextPageToken" in page else None
+
+
+PAGES: Final = [
+    Pages(
+        route="GET /{version}/files",
+        make=file,
+        page={"files?": [FILE], "nextPageToken?": said},
+        ids=lambda page: [item["name"] for item in page.get("files", [])],
+        following=following,
+        limit="pageSize",
+        usual=10,
+        most=100,
+        none_is_usual=True,
+        nowhere=[{"pageToken": "none"}],
+        remove=lambda w, name: w.delete(f"/{{version}}/{name}"),
+    ),
+    Pages(
+        route="GET /{version}/batches",
+        make=lambda w: str(ok(post_batch(w))["name"]),
+        page={"operations?": [OPERATION], "nextPageToken?": said},
+        ids=lambda page: [item["name"] for item in page.get("operations", [])],
+        following=following,
+        limit="pageSize",
+        usual=10,  # the contract says it of files
+        most=100,
+        none_is_usual=True,
+        nowhere=[{"pageToken": "none"}],
+        remove=lambda w, name: w.delete(f"/{{version}}/{name}"),
+    ),
+]
+
+GOOGLE: Final = Contract(
+    name="google",
+    prefix=GOOGLE_PREFIX,
+    variants=[
+        Variant(version, lambda key: {"x-goog-api-key": key}, version) for version in ("v1", "v1beta", "v1alpha")
+    ],
+    head={},
+    answered={},
+    error=error,
+    no_key=403,  # ours: the contract lists PERMISSION_DENIED and UNAUTHENTICATED and does not say which
+    bad_key=400,
+    rated={},
+    limited={},
+    unsaid=[
+        *("x-request-id", "request-id", "x-trace-id", "retry-after", "retry-after-ms"),
+        *("x-ratelimit-limit-requests", "anthropic-ratelimit-requests-limit", "openai-version"),
+    ],
+    unknown=frozenset({403, 404}),
+    cases=[*UPLOADS, *FILES, *LIVE, *BATCHES],
+    pages=PAGES,
+    key_code="API_KEY_INVALID",
+    bodyless={"POST /{version}/batches/{id}:cancel": "a cancellation has an empty body"},
+    unpaged={
+        "GET /{version}/files/{id}:download": "bytes",
+        "GET /download/{version}/files/{id}:download": "bytes",
+    },
+)

@@ -1,0 +1,410 @@
+"""xAI's contract: `contracts/providers.md` section 4. What that leaves open is marked as ours.
+
+Bodies of responses and chat completions are OpenAI's, with what they cost. Rate headers are marked [?] there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+from perdure.adapters.simulator import XAI_PREFIX
+from tests.conformance.wire import openai_shapes
+from tests.conformance.wire.contract import BATCH_S, Case, Contract, Pages, Variant, Wire, given, ok
+from tests.conformance.wire.openai_cases import DURATION
+from tests.conformance.wire.openai_shapes import CHAT, MODEL, RESPONSE, TOKENS
+from tests.conformance.wire.shapes import Shape, rfc3339, said, unix_time
+
+DAY_S: Final = 86_400
+
+FILE: Final[dict[str, Shape]] = {
+    "id": re.compile("file_.+"),
+    "object": "file",
+    "bytes": int,
+    "created_at": unix_time,
+    "expires_at": (unix_time, None),
+    "filename": said,
+    "purpose": str,  # the contract says that none is needed; OpenAI's client wants the field
+}
+FILE_PAGE: Final[dict[str, Shape]] = {
+    "object": "list",
+    "data": [FILE],
+    "has_more": bool,  # ours, for OpenAI's client; the contract has no form of this list
+    "pagination_token": (said, None),
+}
+COUNTS: Final = ("num_requests", "num_pending", "num_success", "num_error", "num_cancelled")
+BATCH: Final[dict[str, Shape]] = {
+    "batch_id": said,
+    "name": said,
+    "create_time": rfc3339,
+    "expire_time": rfc3339,
+    "cancel_time": (rfc3339, None),
+    "cancel_by_xai_message": (str, None),
+    "state": dict.fromkeys(COUNTS, int),
+    "cost_breakdown": {"total_cost_usd_ticks": int},
+}
+COST: Final[dict[str, Shape]] = {"cost_in_usd_ticks": int}
+PRICED_CHAT: Final[dict[str, Shape]] = {
+    **CHAT,
+    "usage": {"prompt_tokens": int, "completion_tokens": int, "total_tokens": int, **COST},
+}
+RESULT: Final[dict[str, Shape]] = {
+    "batch_request_id": "a",
+    "batch_result": {"response": {"chat_get_completion": PRICED_CHAT}, "error": {"code": 0, "message": ""}},
+    "error_message": "",
+}
+FAILED: Final[dict[str, Shape]] = {
+    "batch_request_id": "a",
+    "batch_result": {"response?": None, "error": {"code": int, "message": said}},
+    "error_message": said,
+}
+
+
+def error(status: int) -> Shape:
+    """The body of an error, in either of the two forms that the contract has."""
+    return ({"code": said, "error": said}, openai_shapes.error(status))
+
+
+def counted(**counts: int) -> Shape:
+    """How the requests of a batch stand; all others are 0."""
+    return {name: counts.get(name.removeprefix("num_"), 0) for name in COUNTS}
+
+
+def line(url: str = "/v1/responses", model: str = "m") -> bytes:
+    """A line of a batch's input."""
+    body: dict[str, object] = {"model": model}
+    body |= {"input": "hello"} if url == "/v1/responses" else {"messages": [{"role": "user", "content": "hello"}]}
+    return msgspec.json.encode({"custom_id": "a", "method": "POST", "url": url, "body": body})
+
+
+def post_file(w: Wire, data: bytes = b"words", **fields: str) -> httpx.Response:
+    """Uploads a file."""
+    return w.post("/files", data=fields, files={"file": ("a.txt", data)})
+
+
+def file(w: Wire, data: bytes = b"words") -> str:
+    """A file's id."""
+    return str(ok(post_file(w, data))["id"])
+
+
+def late_life(w: Wire) -> httpx.Response:
+    """Uploads a file with its life behind it."""
+    return w.post("/files", files={"file": ("a.txt", b"x"), "expires_after": (None, b"3600")})
+
+
+def ranged(w: Wire, span: str) -> httpx.Response:
+    """A part of a file. xAI's contract says nothing about ranges; `docs/simulator.md` claims one."""
+    return w.with_headers("GET", f"/files/{file(w, b'0123456789')}/content", {"range": span})
+
+
+def sealed(w: Wire, data: bytes) -> httpx.Response:
+    """Makes a batch of a file."""
+    return w.post("/batches", json={"name": "perdure-j1", "input_file_id": file(w, data)})
+
+
+def batch(w: Wire, data: bytes, *, after_s: float = 0.0, of: str = "") -> httpx.Response:
+    """A sealed batch, or what is below it, looked at so many seconds after it was made."""
+    made = ok(sealed(w, data))["batch_id"]
+    w.simulator.advance(after_s)
+    return w.get(f"/batches/{made}{of}")
+
+
+def open_batch(w: Wire) -> str:
+    """The id of a batch that takes requests."""
+    return str(ok(w.post("/batches", json={"name": "perdure-j1"}))["batch_id"])
+
+
+def added(w: Wire, to: str, asked: object = None) -> httpx.Response:
+    """Adds a request to a batch."""
+    usual = {"chat_get_completion": {"model": "m", "messages": [{"role": "user", "content": "hello"}]}}
+    requests = [{"batch_request_id": "a", "batch_request": usual if asked is None else asked}]
+    return w.post(f"/batches/{to}/requests", json={"batch_requests": requests})
+
+
+def filled(w: Wire, *, after_s: float, of: str = "") -> httpx.Response:
+    """A batch to which a request was added, or what is below it, so many seconds later."""
+    made = open_batch(w)
+    ok(added(w, made))
+    w.simulator.advance(after_s)
+    return w.get(f"/batches/{made}{of}")
+
+
+def cancelled(w: Wire) -> httpx.Response:
+    """A batch that was cancelled at once, when all is over."""
+    made = ok(sealed(w, line()))["batch_id"]
+    w.simulator.advance(BATCH_S * 0.2)
+    ok(w.post(f"/batches/{made}:cancel"))
+    w.simulator.advance(BATCH_S)
+    return w.get(f"/batches/{made}")
+
+
+def cancel_ended(w: Wire) -> httpx.Response:
+    """Cancels a batch that has ended."""
+    made = ok(batch(w, line(), after_s=BATCH_S))["batch_id"]
+    return w.post(f"/batches/{made}:cancel")
+
+
+def dated(seconds: int) -> Shape:
+    """A file that expires so long after it was made."""
+    return lambda shown: isinstance(shown, dict) and shown["expires_at"] - shown["created_at"] == seconds
+
+
+FILES: Final = [
+    Case("POST /files", "stores a file, for ever", post_file, body={**FILE, "expires_at": None}),
+    Case("POST /files", "takes a purpose", given(post_file, purpose="assistants"), body=FILE),
+    *(
+        Case("POST /files", f"lets it live {s} s", given(post_file, expires_after=str(s)), body=dated(s))
+        for s in (3_600, 2_592_000)
+    ),
+    *(
+        Case("POST /files", f"refuses a life of {s} s", given(post_file, expires_after=s), 400)
+        for s in ("3599", "2592001", "soon")
+    ),
+    Case("POST /files", "refuses a life behind the file", late_life, 400),
+    Case("POST /files", "refuses a form without a file", lambda w: w.post("/files", data={"purpose": "x"}), 400),
+    Case("GET /files", "lists", lambda w: w.get("/files", limit=2), body=FILE_PAGE),
+    Case("GET /files", "refuses an unknown order", lambda w: w.get("/files", order="up"), 400),
+    Case("GET /files/{id}", "shows a file", lambda w: w.get(f"/files/{file(w)}"), body=FILE),
+    Case("GET /files/{id}", "knows no other", lambda w: w.get("/files/file_none"), 404),
+    Case(
+        "DELETE /files/{id}",
+        "deletes a file",
+        lambda w: w.delete(f"/files/{file(w)}"),
+        body={"id": said, "object": "file", "deleted": True},
+    ),
+    Case("DELETE /files/{id}", "knows no other", lambda w: w.delete("/files/file_none"), 404),
+    Case(
+        "GET /files/{id}/content",
+        "gives the bytes",
+        lambda w: w.get(f"/files/{file(w)}/content"),
+        content=b"words",
+        media="application/octet-stream",
+    ),
+    Case(
+        "GET /files/{id}/content",
+        "gives a range",
+        lambda w: ranged(w, "bytes=7-"),
+        206,
+        content=b"789",
+        media="application/octet-stream",
+        head={"content-range": "bytes 7-9/10"},
+    ),
+    Case("GET /files/{id}/content", "knows no other", lambda w: w.get("/files/file_none/content"), 404),
+]
+
+BATCHES: Final = [
+    Case(
+        "GET /batches",
+        "lists",
+        lambda w: w.get("/batches", limit=2),
+        body={"batches": [BATCH], "pagination_token": (said, None)},
+    ),
+    Case(
+        "POST /batches",
+        "makes one that takes requests",
+        lambda w: w.post("/batches", json={"name": "perdure-j1"}),
+        body={**BATCH, "name": "perdure-j1", "state": counted(), "cancel_time": None},
+    ),
+    Case(
+        "POST /batches",
+        "makes one of a file, which may mix endpoints",
+        given(sealed, line() + b"\n" + line("/v1/chat/completions").replace(b'"a"', b'"b"', 1)),
+        body=BATCH,
+    ),
+    Case("POST /batches", "needs a name", lambda w: w.post("/batches", json={}), 400),
+    *(
+        Case("POST /batches", f"refuses {name} (at once: ours)", given(sealed, data), 400)
+        for name, data in {
+            "a line that is no JSON": b"{",
+            "another endpoint": line().replace(b"/v1/responses", b"/v1/none"),
+            "an id that is there twice": line() + b"\n" + line(),
+        }.items()
+    ),
+    Case(
+        "POST /batches",
+        "refuses a file that is not there",
+        lambda w: w.post("/batches", json={"name": "j", "input_file_id": "file_none"}),
+        400,
+    ),
+    Case(
+        "GET /batches/{id}",
+        "is pending",
+        given(batch, line(), after_s=BATCH_S / 2),
+        body={**BATCH, "state": counted(requests=1, pending=1)},
+    ),
+    Case(
+        "GET /batches/{id}",
+        "is finished, and tells what it cost",
+        given(batch, line(), after_s=BATCH_S),
+        body={
+            **BATCH,
+            "state": counted(requests=1, success=1),
+            "cost_breakdown": {"total_cost_usd_ticks": lambda ticks: isinstance(ticks, int) and ticks > 0},
+        },
+    ),
+    Case(
+        "GET /batches/{id}",
+        "is finished with an error",
+        given(batch, line(model="nope"), after_s=BATCH_S),
+        body={**BATCH, "state": counted(requests=1, error=1), "cost_breakdown": {"total_cost_usd_ticks": 0}},
+    ),
+    Case(
+        "GET /batches/{id}",
+        "is cancelled",
+        cancelled,
+        body={**BATCH, "cancel_time": rfc3339, "state": counted(requests=1, cancelled=1)},
+    ),
+    Case(
+        "GET /batches/{id}",
+        "counts what was added",
+        given(filled, after_s=BATCH_S),
+        body={**BATCH, "state": counted(requests=1, success=1)},
+    ),
+    Case("GET /batches/{id}", "knows no other", lambda w: w.get("/batches/batch_none"), 404),
+    Case(
+        "POST /batches/{id}:cancel",
+        "cancels",
+        lambda w: w.post(f"/batches/{open_batch(w)}:cancel"),
+        body={**BATCH, "cancel_time": rfc3339},
+    ),
+    Case("POST /batches/{id}:cancel", "refuses what has ended (400: ours)", cancel_ended, 400),
+    Case("POST /batches/{id}:cancel", "knows no other", lambda w: w.post("/batches/batch_none:cancel"), 404),
+    # What an addition is answered with, the contract does not say: nothing is claimed but an object.
+    Case("POST /batches/{id}/requests", "adds", lambda w: added(w, open_batch(w)), body={}),
+    Case(
+        "POST /batches/{id}/requests",
+        "refuses a request of another kind",
+        lambda w: added(w, open_batch(w), {"sing": {}}),
+        400,
+    ),
+    Case(
+        "POST /batches/{id}/requests",
+        "refuses additions to what is sealed",
+        lambda w: added(w, ok(sealed(w, line()))["batch_id"]),
+        400,
+    ),
+    Case("POST /batches/{id}/requests", "knows no other", lambda w: added(w, "batch_none"), 404),
+    *(
+        Case("GET /batches/{id}/results", does, call, body={"results": [result], "pagination_token": None})
+        for does, call, result in (
+            ("gives a response as a chat", given(batch, line(), after_s=BATCH_S, of="/results"), RESULT),
+            (
+                "gives a chat",
+                given(batch, line("/v1/chat/completions"), after_s=BATCH_S, of="/results"),
+                RESULT,
+            ),
+            ("gives what was added", given(filled, after_s=BATCH_S, of="/results"), RESULT),
+            ("gives an error", given(batch, line(model="nope"), after_s=BATCH_S, of="/results"), FAILED),
+        )
+    ),
+    Case(
+        "GET /batches/{id}/results",
+        "has none before the end (ours)",
+        given(batch, line(), of="/results"),
+        body={"results": [False], "pagination_token": None},
+    ),
+    Case("GET /batches/{id}/results", "knows no other", lambda w: w.get("/batches/batch_none/results"), 404),
+]
+
+ASKS: Final[dict[str, tuple[dict[str, object], Shape]]] = {
+    "/responses": ({"model": "grok-5", "input": "hello"}, {**RESPONSE, "usage": {**TOKENS, **COST}}),
+    "/chat/completions": ({"model": "grok-5", "messages": [{"role": "user", "content": "hello"}]}, PRICED_CHAT),
+}
+
+
+def asked(w: Wire, path: str, **changed: object) -> httpx.Response:
+    """Asks a model what `ASKS` says, with other fields."""
+    return w.post(path, json={**ASKS[path][0], **changed})
+
+
+LIVE: Final = [
+    *(Case(f"POST {path}", "answers", given(asked, path), body=shape) for path, (_, shape) in ASKS.items()),
+    *(Case(f"POST {path}", "needs a model", given(asked, path, model=""), 400) for path in ASKS),
+    *(Case(f"POST {path}", "knows no other model", given(asked, path, model="nope"), 404) for path in ASKS),
+    Case("GET /models", "lists all", lambda w: w.get("/models"), body={"object": "list", "data": [MODEL]}),
+    Case("GET /models/{id}", "shows one", lambda w: w.get("/models/grok-5"), body=MODEL),
+    Case("GET /models/{id}", "knows no other", lambda w: w.get("/models/nope"), 404),
+]
+
+
+def following(page: Any) -> Mapping[str, str] | None:
+    """What asks for the next page."""
+    token = page["pagination_token"]
+    if "has_more" in page:
+        assert page["has_more"] is (token is not None)
+    return {"pagination_token": token} if token else None
+
+
+def result_page(w: Wire, count: int) -> str:
+    """The path of the results of a finished batch that has so many."""
+    lines = b"\n".join(line().replace(b'"a"', b'"%d"' % n, 1) for n in range(count))
+    return f"/batches/{ok(batch(w, lines, after_s=BATCH_S))['batch_id']}/results"
+
+
+PAGES: Final = [
+    Pages(
+        route="GET /files",
+        make=file,
+        page=FILE_PAGE,
+        ids=lambda page: [item["id"] for item in page["data"]],
+        following=following,
+        limit="limit",
+        usual=100,
+        most=100,  # ours: the contract states none
+        nowhere=[{"pagination_token": "file_none"}],
+        remove=lambda w, id_: w.delete(f"/files/{id_}"),
+    ),
+    Pages(
+        route="GET /batches",
+        make=open_batch,
+        page={"batches": [BATCH], "pagination_token": (said, None)},
+        ids=lambda page: [item["batch_id"] for item in page["batches"]],
+        following=following,
+        limit="limit",
+        usual=100,
+        most=100,  # ours: the contract states none
+        nowhere=[{"pagination_token": "batch_none"}],
+    ),
+    Pages(
+        route="GET /batches/{id}/results",
+        whole=result_page,
+        page={
+            "results": [{**RESULT, "batch_request_id": re.compile(r"\d+")}],
+            "pagination_token": (said, None),
+        },
+        ids=lambda page: [item["batch_request_id"] for item in page["results"]],
+        following=following,
+        limit="limit",
+        usual=1_000,
+        most=1_000,
+        nowhere=[{"pagination_token": "none"}, {"pagination_token": "999999999"}],
+        newest_first=False,
+    ),
+]
+
+XAI: Final = Contract(
+    name="xai",
+    prefix=XAI_PREFIX,
+    variants=[Variant("bearer", lambda key: {"authorization": f"Bearer {key}"})],
+    head={"x-trace-id": r"\S+"},
+    answered={"date": r".+ GMT"},
+    error=error,
+    no_key=401,
+    bad_key=401,
+    rated={
+        "x-ratelimit-limit-requests": r"\d+",
+        "x-ratelimit-remaining-requests": r"\d+",
+        "x-ratelimit-reset-requests": DURATION,
+    },
+    limited={"retry-after": r"\d+"},
+    unsaid=["x-request-id", "request-id", "openai-version", "openai-organization", "openai-processing-ms"],
+    unknown=frozenset({404}),
+    cases=[*FILES, *BATCHES, *LIVE],
+    pages=PAGES,
+    bodyless={"POST /batches/{id}:cancel": "a cancellation has an empty body"},
+    unpaged={"GET /models": "as OpenAI's, without pages", "GET /files/{id}/content": "bytes"},
+)
