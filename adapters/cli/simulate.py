@@ -27,7 +27,12 @@ from perdure.adapters.cli.terminal import Terminal
 @click.option(
     "--batch-seconds", "batch_s", type=Duration(), default=2.0, metavar="X", help="How long a batch takes, in seconds."
 )
-def simulate(terminal: Terminal, host: str, port: int, data: Path | None, seed: int, batch_s: float) -> int:
+@click.option(
+    "--video-seconds", "video_s", type=Duration(), default=2.0, metavar="X", help="How long a video takes, in seconds."
+)
+def simulate(
+    terminal: Terminal, host: str, port: int, data: Path | None, seed: int, batch_s: float, video_s: float
+) -> int:
     """Be a provider that costs nothing and fails when told to.
 
     The first line on standard output is the base URL. OpenAI's routes are below /openai/v1 there, the account of what
@@ -38,17 +43,27 @@ def simulate(terminal: Terminal, host: str, port: int, data: Path | None, seed: 
     Example:
       perdure simulate --port 8900 --data ./simulated --batch-seconds 5
     """
-    trio.run(partial(_simulate, terminal, host=host, port=port, data=data, seed=seed, batch_s=batch_s))
+    trio.run(partial(_simulate, terminal, host=host, port=port, data=data, seed=seed, batch_s=batch_s, video_s=video_s))
     return 0
 
 
-async def _simulate(terminal: Terminal, *, host: str, port: int, data: Path | None, seed: int, batch_s: float) -> None:
+async def _simulate(
+    terminal: Terminal, *, host: str, port: int, data: Path | None, seed: int, batch_s: float, video_s: float
+) -> None:
     from perdure.adapters import simulator
 
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             bound = await nursery.start(
-                partial(simulator.simulate, host=host, port=port, data=data, seed=seed, batch_s=batch_s)
+                partial(
+                    simulator.simulate,
+                    host=host,
+                    port=port,
+                    data=data,
+                    seed=seed,
+                    batch_s=batch_s,
+                    video_s=video_s,
+                )
             )
             terminal.print(bound.url)
             terminal.say(

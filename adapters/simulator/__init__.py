@@ -5,8 +5,8 @@ own. `faults` has what can be told to go wrong; the same as JSON, and all routes
 
 Files: `simulator` (put together), `gate` (notes requests, carries out faults), `control` (the `/_sim` routes),
 `faults`, `rates`, `routes` (patterns), `holds`, `traffic`, `account`, `storage`, `clock`, `ids`, `world`; `provider`
-says what each provider brings, `filestore`, `multipart`, `download`, `bodies`, `keys` and `speech` are what they share;
-`openai/`, `anthropic/`, `google/` and `xai/` are wires.
+says what each provider brings, `filestore`, `multipart`, `forms`, `download`, `bodies`, `keys` and `speech` are what
+they share, and `media/` makes their images, speech and videos; `openai/`, `anthropic/`, `google/` and `xai/` are wires.
 """
 
 from perdure.adapters.simulator.account import Account as Account
@@ -16,6 +16,7 @@ from perdure.adapters.simulator.clock import Clock as Clock
 from perdure.adapters.simulator.gate import Dropped as Dropped
 from perdure.adapters.simulator.google import GOOGLE_PREFIX as GOOGLE_PREFIX
 from perdure.adapters.simulator.simulator import DEFAULT_BATCH_S as DEFAULT_BATCH_S
+from perdure.adapters.simulator.simulator import DEFAULT_VIDEO_S as DEFAULT_VIDEO_S
 from perdure.adapters.simulator.simulator import OPENAI_PREFIX as OPENAI_PREFIX
 from perdure.adapters.simulator.simulator import Simulator as Simulator
 from perdure.adapters.simulator.simulator import simulate as simulate

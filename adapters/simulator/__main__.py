@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import trio
 
-from perdure.adapters.simulator.simulator import DEFAULT_BATCH_S, simulate
+from perdure.adapters.simulator.simulator import DEFAULT_BATCH_S, DEFAULT_VIDEO_S, simulate
 from perdure.events.errors import PerdureError
 
 
@@ -22,23 +22,26 @@ from perdure.events.errors import PerdureError
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Directory that survives a restart.")
 @click.option("--seed", default=0, show_default=True, help="Decides ids and texts.")
 @click.option("--batch-seconds", "batch_s", default=DEFAULT_BATCH_S, show_default=True, help="How long a batch takes.")
-def main(host: str, port: int, data: Path | None, seed: int, batch_s: float) -> None:
+@click.option("--video-seconds", "video_s", default=DEFAULT_VIDEO_S, show_default=True, help="How long a video takes.")
+def main(host: str, port: int, data: Path | None, seed: int, batch_s: float, video_s: float) -> None:
     """Run the provider simulator until SIGINT or SIGTERM.
 
     Example: python -m perdure.adapters.simulator --port 8900 --data ./simulated --batch-seconds 5
     """
     try:
-        trio.run(partial(_run, host=host, port=port, data=data, seed=seed, batch_s=batch_s))
+        trio.run(partial(_run, host=host, port=port, data=data, seed=seed, batch_s=batch_s, video_s=video_s))
     except* PerdureError as group:
         first = next(iter(group.exceptions))
         click.echo(f"Error: {first}", err=True)
         raise SystemExit(getattr(first, "exit_code", 1)) from None
 
 
-async def _run(*, host: str, port: int, data: Path | None, seed: int, batch_s: float) -> None:
+async def _run(*, host: str, port: int, data: Path | None, seed: int, batch_s: float, video_s: float) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
-            bound = await nursery.start(partial(simulate, host=host, port=port, data=data, seed=seed, batch_s=batch_s))
+            bound = await nursery.start(
+                partial(simulate, host=host, port=port, data=data, seed=seed, batch_s=batch_s, video_s=video_s)
+            )
             click.echo(bound.url)
             async for _ in signals:
                 nursery.cancel_scope.cancel()

@@ -30,6 +30,9 @@ from perdure.adapters.simulator.faults import (
 )
 from perdure.adapters.simulator.filestore import FileStore
 from perdure.adapters.simulator.holds import Held, Holds
+from perdure.adapters.simulator.media.faults import AnyMediaFault, MediaFault, mishap_arranger
+from perdure.adapters.simulator.media.operations import CannotAfflict as CannotAfflictOperation
+from perdure.adapters.simulator.media.operations import SimulatedOperations
 from perdure.adapters.simulator.routes import RoutePattern
 from perdure.adapters.simulator.storage import Tables
 from perdure.adapters.simulator.traffic import Seen, Traffic, peak_per_s
@@ -118,6 +121,7 @@ class Control:
         traffic: Traffic,
         batches: Sequence[SimulatedBatches],
         files: Sequence[FileStore],
+        operations: Sequence[SimulatedOperations],
     ) -> None:
         self._world = world
         self._faults = faults
@@ -125,6 +129,7 @@ class Control:
         self._traffic = traffic
         self._batches = batches
         self._files = files
+        self._operations = operations
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -173,6 +178,8 @@ class Control:
                 if isinstance(fault, Unlisted | Unseen):
                     raise Wrong(f"'batch': this one exists, so it was seen; arm '{tag_of(fault)}' before it is made")
                 continue
+            if isinstance(fault, MediaFault) and fault.operation:
+                continue
             waiting.append(fault)
         try:
             armed = self._faults.arm(*waiting)
@@ -183,6 +190,8 @@ class Control:
                 await self._expire(fault.file)
             elif isinstance(fault, BatchFault) and fault.batch:
                 await self._afflict(fault.batch, fault)
+            elif isinstance(fault, MediaFault) and fault.operation:
+                await self._afflict_operation(fault.operation, fault)
         return ArmedList(armed)
 
     async def _afflict(self, batch: str, fault: Any) -> None:
@@ -193,6 +202,15 @@ class Control:
             except CannotAfflict as error:
                 raise Wrong(f"'batch': {error}") from error
         raise Wrong(f"'batch': there is no batch {batch!r}")
+
+    async def _afflict_operation(self, id_: str, fault: AnyMediaFault) -> None:
+        for operations in self._operations:
+            try:
+                if await operations.afflict(id_, mishap_arranger(fault)):
+                    return
+            except CannotAfflictOperation as error:
+                raise Wrong(f"'operation': {error}") from error
+        raise Wrong(f"'operation': there is no operation {id_!r}")
 
     async def _expire(self, file: str) -> None:
         def expire(tables: Tables) -> bool:

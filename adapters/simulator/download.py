@@ -1,12 +1,13 @@
-"""An answer whose body is a file, or a range of it, read and sent piece by piece."""
+"""An answer whose body is a file or bytes, or a range of either, read and sent piece by piece."""
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -20,15 +21,17 @@ _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
 
 
 class Download(Response):
-    """Sends the file at `path`, of `size_bytes` bytes, or the range of it that the request names (RFC 9110, 14.2).
+    """Sends the file at `source`, of `size_bytes` bytes, or the range of it that the request names (RFC 9110, 14.2).
+
+    `source` may be the bytes themselves.
 
     The file is closed when the client leaves in the middle, too: Starlette's `StreamingResponse` would leave that to
     the garbage collector.
     """
 
-    def __init__(self, path: Path, size_bytes: int, storage: Storage, *, headers: Mapping[str, str]) -> None:
+    def __init__(self, source: Path | bytes, size_bytes: int, storage: Storage, *, headers: Mapping[str, str]) -> None:
         super().__init__(None, headers={**headers, "accept-ranges": "bytes"})
-        self._path = path
+        self._source = source
         self._size_bytes = size_bytes
         self._storage = storage
 
@@ -42,7 +45,7 @@ class Download(Response):
             told = f"{first}-{first + left - 1}" if left else "*"
             self.headers["content-range"] = f"bytes {told}/{self._size_bytes}"
         self.headers["content-length"] = str(left)
-        file = await self._storage.bulk(lambda: self._path.open("rb"))
+        file = await self._storage.bulk(self._open)
         try:
             await self._storage.bulk(lambda: file.seek(first))
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -53,6 +56,9 @@ class Download(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             file.close()
+
+    def _open(self) -> IO[bytes]:
+        return io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source.open("rb")
 
 
 def wanted_range(header: str, size_bytes: int) -> range | None:

@@ -1,8 +1,9 @@
 """Faults: what can be told to go wrong, how often, and what of it is still armed.
 
 A *route fault* is for the next requests to a route; `gate.py` carries it out. A *batch fault* is for the next batches
-that are created, or at once for one that exists. Both are JSON objects with the tag `fault`; a field that is not known,
-a value out of bounds or a route that the simulator does not have is refused.
+that are created, or at once for one that exists; so is a *media fault* (see `media/faults.py`). All are JSON objects
+with the tag `fault`; a field that is not known, a value out of bounds or a route that the simulator does not have is
+refused.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from msgspec.structs import replace
 
 from perdure.adapters.simulator.batching import Arrange, Arrangement, Complaint, Plan
 from perdure.adapters.simulator.clock import Clock
+from perdure.adapters.simulator.media.faults import AnyMediaFault, MediaFault, MediaKind, add_media_fault, is_for
+from perdure.adapters.simulator.media.operations import Mishap
 from perdure.adapters.simulator.rates import RATE_WINDOW_S, Admission, admission
 from perdure.adapters.simulator.routes import RoutePattern
 
@@ -229,7 +232,7 @@ class FailProcessing(
     message: str = "This file was made to fail."
 
 
-Fault: TypeAlias = AnyRouteFault | Rate | AnyBatchFault | FailProcessing
+Fault: TypeAlias = AnyRouteFault | Rate | AnyBatchFault | FailProcessing | AnyMediaFault
 
 
 class ExpireFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="fault", tag="expire_file"):
@@ -336,6 +339,15 @@ class Faults:
                 arrangement = add_batch_fault(arrangement, slot.fault)
         self._drop_spent()
         return arrangement
+
+    def arrange_media(self, kind: MediaKind) -> Mishap:
+        """What shall go wrong with the image, recording or video that is bought now."""
+        mishap = Mishap()
+        for slot in list(self._slots):
+            if isinstance(slot.fault, MediaFault) and is_for(slot.fault, kind) and slot.strike():
+                mishap = add_media_fault(mishap, slot.fault)
+        self._drop_spent()
+        return mishap
 
     def arrange_file(self) -> FailProcessing | None:
         """What shall go wrong with the file that is stored now."""

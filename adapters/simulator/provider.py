@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from perdure.adapters.simulator.batching import SimulatedBatches
 from perdure.adapters.simulator.filestore import FileStore
+from perdure.adapters.simulator.media.operations import SimulatedOperations
 from perdure.adapters.simulator.rates import Admission
 
 REQUEST_ID: str = "simulator.request_id"
@@ -20,10 +21,10 @@ class SimulatedProvider(Struct, frozen=True, kw_only=True):
     """One provider's part of the simulator.
 
     `prefix` is where it is, below the base URL; `app` answers all that comes there, by `routes`, whose paths are below
-    the prefix. `files` are its files, `batches` its batches, None where it has none. `request_id_header` carries a
-    request's id in every answer. `usual_error` is the body (JSON) of an error answer when nothing is known but its
-    status and the request's id. `rate_headers` tells how a request stands against an armed rate, at a time in seconds
-    since 1970.
+    the prefix. `files` are its files, `batches` its batches and `operations` its videos, None where it has none.
+    `request_id_header` carries a request's id in every answer. `usual_error` is the body (JSON) of an error answer when
+    nothing is known but its status and the request's id. `rate_headers` tells how a request stands against an armed
+    rate, at a time in seconds since 1970.
     """
 
     prefix: str
@@ -34,6 +35,7 @@ class SimulatedProvider(Struct, frozen=True, kw_only=True):
     usual_error: Callable[[int, str], bytes]
     rate_headers: Callable[[Admission, float], Mapping[str, str]]
     batches: SimulatedBatches | None = None
+    operations: SimulatedOperations | None = None
 
     def owns(self, path: str) -> bool:
         """Whether a path is this provider's."""

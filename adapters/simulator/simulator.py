@@ -23,7 +23,9 @@ from perdure.adapters.simulator.gate import Gate
 from perdure.adapters.simulator.generated import Generated
 from perdure.adapters.simulator.google import simulated_google
 from perdure.adapters.simulator.holds import Holds
-from perdure.adapters.simulator.openai import Batches, Files, Live, OpenAIApp, Uploads
+from perdure.adapters.simulator.media.sales import Sales
+from perdure.adapters.simulator.media.shelf import Shelf
+from perdure.adapters.simulator.openai import Batches, Files, Images, Live, OpenAIApp, Speech, Uploads, Videos
 from perdure.adapters.simulator.openai.errors import rate_headers, usual_error
 from perdure.adapters.simulator.provider import SimulatedProvider
 from perdure.adapters.simulator.storage import Storage
@@ -37,6 +39,9 @@ OPENAI_PREFIX: Final = "/openai/v1"
 
 DEFAULT_BATCH_S: Final = 2.0
 """How long a batch takes, in seconds of the simulator's clock."""
+
+DEFAULT_VIDEO_S: Final = 2.0
+"""How long the making of a video takes, in seconds of the simulator's clock."""
 
 DEFAULT_PROCESSING_S: Final = 2.0
 """How long video and audio are processed where that is done, in seconds of the simulator's clock."""
@@ -55,8 +60,10 @@ class Simulator:
             temporary directory that ends with the simulator.
         seed: decides ids, texts and what is chosen at random; the same requests in the same order get the same answers.
         batch_s: how long a batch takes without trouble, in seconds of its clock; 0: it is done when first asked for.
+        video_s: how long a video takes without trouble, in seconds of its clock; 0: it is done when first asked for.
         processing_s: how long Google processes video and audio before they may be used, in seconds of its clock.
         poll_after_ms: the hint that is sent with a batch, in milliseconds; None: a tenth of `batch_s`, 50 to 10,000.
+        video_poll_after_ms: the same for a video; None: a tenth of `video_s`, within the same bounds.
         clock: the simulator's clock; None: real time, advanced as far as what is kept in `data` says.
         disk: runs what blocks; None: threads of its own. An inline one goes with a virtual clock.
 
@@ -74,8 +81,10 @@ class Simulator:
         data: Path | None = None,
         seed: int = 0,
         batch_s: float = DEFAULT_BATCH_S,
+        video_s: float = DEFAULT_VIDEO_S,
         processing_s: float = DEFAULT_PROCESSING_S,
         poll_after_ms: int | None = None,
+        video_poll_after_ms: int | None = None,
         clock: Clock | None = None,
         disk: Disk | None = None,
     ) -> None:
@@ -96,7 +105,27 @@ class Simulator:
             arrange=self._arrange,
         )
         live = Live(world, files.store)
-        openai = OpenAIApp([*files.routes(), *Uploads(world, files).routes(), *batches.routes(), *live.routes()])
+        shelf = Shelf(world)
+        sales = Sales(world, "openai", lambda kind: self.faults.arrange_media(kind))
+        videos = Videos(
+            world,
+            files.store,
+            shelf=shelf,
+            sales=sales,
+            pace_s=video_s,
+            poll_after_ms=_hint_ms(video_s) if video_poll_after_ms is None else video_poll_after_ms,
+        )
+        openai = OpenAIApp(
+            [
+                *files.routes(),
+                *Uploads(world, files).routes(),
+                *batches.routes(),
+                *live.routes(),
+                *Images(world, files.store, shelf=shelf, sales=sales).routes(),
+                *Speech(world, shelf=shelf, sales=sales).routes(),
+                *videos.routes(),
+            ]
+        )
         providers = [
             SimulatedProvider(
                 prefix=OPENAI_PREFIX,
@@ -107,6 +136,7 @@ class Simulator:
                 usual_error=usual_error,
                 rate_headers=rate_headers,
                 batches=batches,
+                operations=videos.desk,
             ),
             simulated_anthropic(world, pace_s=batch_s, arrange=self._arrange),
             simulated_google(
@@ -128,6 +158,7 @@ class Simulator:
             traffic=self.traffic,
             batches=[provider.batches for provider in providers if provider.batches is not None],
             files=[provider.files for provider in providers],
+            operations=[provider.operations for provider in providers if provider.operations is not None],
         )
         self._generated = Generated(world, [provider.files for provider in providers], files.containers)
         controls = [*control.routes(), *self._generated.routes()]
@@ -200,16 +231,17 @@ async def simulate(
     data: Path | None = None,
     seed: int = 0,
     batch_s: float = DEFAULT_BATCH_S,
+    video_s: float = DEFAULT_VIDEO_S,
     task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Runs a simulator on a port until cancelled. Arguments as for `Simulator`; `task_status` is given where it is.
 
     Raises `Conflict` when another simulator works in `data`, `AddressInUse` and `AddressRefused` for the port.
     """
-    with Simulator(data=data, seed=seed, batch_s=batch_s) as simulator:
+    with Simulator(data=data, seed=seed, batch_s=batch_s, video_s=video_s) as simulator:
         await simulator.serve(host=host, port=port, task_status=task_status)
 
 
-def _hint_ms(batch_s: float) -> int:
+def _hint_ms(pace_s: float) -> int:
     lowest, highest = _HINT_MS
-    return int(min(max(batch_s * _HINT_SHARE * 1000, lowest), highest))
+    return int(min(max(pace_s * _HINT_SHARE * 1000, lowest), highest))

@@ -31,12 +31,13 @@ def decode(body: bytes, type_: type[S]) -> S:
     try:
         return json.decode(body, type=type_)
     except ValidationError as error:
-        raise _explain(str(error)) from error
+        raise explain(str(error)) from error
     except DecodeError as error:
         raise ApiError(400, f"The body is not JSON: {error}.") from error
 
 
-def _explain(text: str) -> ApiError:
+def explain(text: str) -> ApiError:
+    """What msgspec says of a body or form that does not fit, as OpenAI would say it."""
     if unknown := _UNKNOWN.search(text):
         return invalid(f"There is no parameter '{unknown[1]}'.", unknown[1], "unknown_parameter")
     if required := _REQUIRED.search(text):

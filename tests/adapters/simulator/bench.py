@@ -24,6 +24,9 @@ T0 = 1_795_000_000.0
 BATCH_S = 100.0
 """How long a batch takes, in seconds of that clock: the tenth is validation, the last tenth finalizing."""
 
+VIDEO_S = 100.0
+"""How long a video takes, in seconds of that clock: for a tenth of them it waits."""
+
 RESPONSES = "/v1/responses"
 
 
@@ -109,13 +112,17 @@ class Bench:
 @asynccontextmanager
 async def bench(*, data: Path | None = None, seed: int = 0, batch_s: float = BATCH_S) -> AsyncGenerator[Bench]:
     """A `Bench`, for the length of the block and at most `PATIENCE_S` seconds."""
-    with trio.fail_after(PATIENCE_S), Simulator(data=data, seed=seed, batch_s=batch_s, clock=still()) as simulator:
+    with trio.fail_after(PATIENCE_S), _made(data, seed, batch_s) as simulator:
         async with trio.open_nursery() as nursery:
             bound = await nursery.start(simulator.serve)
             async with httpx.AsyncClient(base_url=bound.url, headers=key(unique_key()), timeout=PATIENCE_S) as http:
                 yield Bench(simulator, http)
             nursery.cancel_scope.cancel()
         assert_keeps_no_key(simulator)
+
+
+def _made(data: Path | None, seed: int, batch_s: float) -> Simulator:
+    return Simulator(data=data, seed=seed, batch_s=batch_s, video_s=VIDEO_S, clock=still())
 
 
 def still() -> Clock:

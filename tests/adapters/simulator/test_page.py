@@ -14,7 +14,7 @@ from perdure.adapters.simulator.faults import Fault, RouteFault, tag_of
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/simulator.md").read_text(encoding="utf-8")
 FAULTS = get_args(Fault)
-SHARED = {"route", "count", "skip", "batch"}
+SHARED = {"route", "count", "skip", "batch", "operation"}
 
 
 def test_every_route_is_on_the_page_and_none_that_is_not_there() -> None:
