@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -37,3 +37,14 @@ def fresh_simulator() -> Iterator[LoopbackSimulator]:
     """A simulator in which there is nothing yet."""
     with served() as simulator:
         yield simulator
+
+
+@pytest.fixture
+def make_file(fresh_simulator: LoopbackSimulator, http: httpx.Client) -> Callable[..., str]:
+    """Makes a file that holds `written`, as a provider's hosted tools do, and gives its id."""
+
+    def make(provider: str, **said: str) -> str:
+        address, params = fresh_simulator.url + "/_sim/files", {"provider": provider, "filename": "a.txt", **said}
+        return str(http.post(address, params=params, content=b"written").json()["id"])
+
+    return make
