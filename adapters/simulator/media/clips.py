@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 
 from msgspec import Struct
 
-from perdure.adapters.simulator.media.pictures import Picture, encode
+from perdure.adapters.simulator.media.pictures import Picture, encode, scaled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
-    import av
     from PIL.Image import Image
+
+    from perdure.adapters.simulator.media.pyav import Encoder, Framer, Muxer
 
 FRAMES_PER_S: Final = 8
 """Frames in a second: enough to see that it moves, and few enough that a film of 12 seconds takes well below one."""
@@ -93,7 +94,7 @@ class Clip(Struct, frozen=True, kw_only=True):
         for number, frame in enumerate(self._paint()):
             if number in wanted:
                 row, column = divmod(wanted[number], _SHEET_COLUMNS)
-                sheet.paste(frame.resize((wide, high)), (column * wide, row * high))
+                sheet.paste(scaled(frame, wide, high), (column * wide, row * high))
         return sheet
 
     def _film(self) -> bytes:
@@ -105,17 +106,17 @@ class Clip(Struct, frozen=True, kw_only=True):
         h264 = "libx264" in codecs_available
         options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "30"} if h264 else {"flags": "+bitexact"}
         with av.open(out, "w", format="mp4", options={"fflags": "+bitexact"}) as file:
-            # The library gives no types for this one.
-            frame_of = cast("Callable[[Image], av.VideoFrame]", av.VideoFrame.from_image)
-            stream = file.add_stream("libx264" if h264 else "mpeg4", rate=FRAMES_PER_S, options=options)
+            muxer, framer = cast("Muxer", file), cast("Framer", av.VideoFrame)
+            stream = muxer.add_stream("libx264" if h264 else "mpeg4", rate=FRAMES_PER_S, options=options)
             assert isinstance(stream, VideoStream)
             stream.width, stream.height, stream.pix_fmt = self.width, self.height, "yuv420p"
             stream.codec_context.thread_count = 1
+            encoder = cast("Encoder", stream)
             for number, image in enumerate(self._paint()):
-                frame = frame_of(image)
+                frame = framer.from_image(image)
                 frame.pts = number
-                file.mux(stream.encode(frame))
-            file.mux(stream.encode(None))
+                muxer.mux(encoder.encode(frame))
+            muxer.mux(encoder.encode(None))
         return out.getvalue()
 
 
@@ -130,6 +131,7 @@ class MeasuredFilm(Struct, frozen=True):
 def measure_film(data: bytes) -> MeasuredFilm:
     """What a film is. Raises `NotAFilm`."""
     import av
+    from av.error import FFmpegError
 
     try:
         with av.open(io.BytesIO(data), "r") as file:
@@ -140,7 +142,7 @@ def measure_film(data: bytes) -> MeasuredFilm:
             if (file.format.name.endswith("_pipe")) or file.duration > MAX_SOURCE_S * 1_000_000:
                 raise NotAFilm(f"it is a picture, or longer than {MAX_SOURCE_S:g} seconds")
             return MeasuredFilm(context.width, context.height, file.duration / 1_000_000)
-    except (av.FFmpegError, ValueError) as error:
+    except (FFmpegError, ValueError) as error:
         raise NotAFilm("it is no film") from error
 
 

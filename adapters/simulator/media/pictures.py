@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import textwrap
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 from msgspec import Struct
 
@@ -66,16 +66,16 @@ class Picture(Struct, frozen=True, kw_only=True):
 
     def paint(self) -> Image:
         """The picture as Pillow has it, in RGB or RGBA."""
-        from PIL import Image
+        from PIL import Image, ImageChops
 
         drawn = self._draw()
         if not self.under:
             return drawn
-        below = open_picture(self.under).convert("RGB").resize((self.width, self.height))
+        below = scaled(open_picture(self.under).convert("RGB"), self.width, self.height)
         if not self.mask:
             return Image.blend(below, drawn.convert("RGB"), 0.5)
-        kept = open_picture(self.mask).convert("RGBA").getchannel("A").resize((self.width, self.height))
-        below.paste(drawn.convert("RGB"), mask=kept.point([255 - alpha for alpha in range(256)]))
+        kept = scaled(open_picture(self.mask).convert("RGBA").getchannel("A"), self.width, self.height)
+        below.paste(drawn.convert("RGB"), mask=ImageChops.invert(kept))
         return below
 
     def _draw(self) -> Image:
@@ -89,13 +89,27 @@ class Picture(Struct, frozen=True, kw_only=True):
             # A tiny picture that is blown up: one call of the library for the whole of the pattern.
             shades = bytes(32 + told_apart[n % len(told_apart)] // 2 for n in range(_BLOCKS * _BLOCKS * 3))
             blocks = Image.frombytes("RGB", (_BLOCKS, _BLOCKS), shades)
-            image = blocks.resize(size, Image.Resampling.NEAREST)
+            image = scaled(blocks, self.width, self.height, sharp=True)
         ink = tuple(160 + value % 96 for value in told_apart[:3])
         font = _font(max(_MIN_FONT, min(size) // _FONT_SHARE))
         ImageDraw.Draw(image).multiline_text(
             (self.width // 20, self.height // 20), _wrapped(self.prompt, self.width, self.height), fill=ink, font=font
         )
         return image
+
+
+class _Scalable(Protocol):
+    """What the library's own types leave open."""
+
+    def resize(self, size: tuple[int, int], resample: int | None) -> Image: ...
+
+
+def scaled(image: Image, width: int, height: int, *, sharp: bool = False) -> Image:
+    """A picture in another size, in pixels. `sharp`: with the edges of its pixels."""
+    from PIL.Image import Resampling
+
+    how = Resampling.NEAREST if sharp else Resampling.BICUBIC
+    return cast("_Scalable", image).resize((width, height), how)
 
 
 def encode(image: Image, format_: PictureFormat, compression: int) -> bytes:

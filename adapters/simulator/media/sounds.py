@@ -10,11 +10,14 @@ import io
 import math
 import wave
 from functools import lru_cache
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 from msgspec import Struct
 
 from perdure.adapters.simulator.ids import digest
+
+if TYPE_CHECKING:
+    from perdure.adapters.simulator.media.pyav import Encoder, Muxer
 
 SoundFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 
@@ -111,11 +114,12 @@ def _encode(samples: bytes, format_: str, sample_rate: int) -> bytes:
     import av
     from av.audio.stream import AudioStream
 
-    container, encoder = _ENCODERS[format_]
+    container, codec = _ENCODERS[format_]
     out = io.BytesIO()
     # Without "bitexact" the containers hold a random number and the version of the library.
     with av.open(out, "w", format=container, options={"fflags": "+bitexact"}) as file:
-        stream = file.add_stream(encoder, rate=sample_rate, layout="mono", options={"flags": "+bitexact"})
+        muxer = cast("Muxer", file)
+        stream = muxer.add_stream(codec, rate=sample_rate, layout="mono", options={"flags": "+bitexact"})
         assert isinstance(stream, AudioStream)
         context = stream.codec_context
         context.bit_rate = _BIT_RATE
@@ -127,7 +131,8 @@ def _encode(samples: bytes, format_: str, sample_rate: int) -> bytes:
         resampler = av.AudioResampler(
             format=context.format, layout="mono", rate=sample_rate, frame_size=context.frame_size
         )
+        encoder = cast("Encoder", stream)
         for piece in (*resampler.resample(frame), *resampler.resample(None)):
-            file.mux(stream.encode(piece))
-        file.mux(stream.encode(None))
+            muxer.mux(encoder.encode(piece))
+        muxer.mux(encoder.encode(None))
     return out.getvalue()

@@ -11,15 +11,19 @@ import pytest
 from PIL import Image
 
 from perdure.adapters.simulator import OPENAI_PREFIX
-from tests.adapters.simulator.bench import T0, VIDEO_S, Bench, bench
+from tests.adapters.simulator.bench import PATIENCE_S, T0, VIDEO_S, Bench, bench
 from tests.adapters.simulator.media.measuring import difference, film, picture_size
 from tests.adapters.simulator.process import running
 from tests.adapters.simulator.test_openai_sdk import client
 
-# The SDK says of every one of these calls that OpenAI's own service has ended.
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
 
 SIZE: Any = "64x128"
+
+
+def videos(sdk: openai.AsyncOpenAI) -> Any:
+    """The SDK's calls for videos. It says of every one of them that OpenAI's own service has ended."""
+    return sdk.videos
 
 
 async def create(b: Bench, prompt: str = "a red fox", **fields: object) -> Any:
@@ -40,25 +44,25 @@ async def content(b: Bench, id_: str, **options: Any) -> bytes:
 @pytest.mark.trio
 async def test_the_sdk_makes_one_and_fetches_it() -> None:
     async with bench() as b, client(b, OPENAI_PREFIX) as sdk:
-        made = await sdk.videos.create(prompt="a red fox", seconds="8", size=SIZE, model="sora-2-pro")
+        made = await videos(sdk).create(prompt="a red fox", seconds="8", size=SIZE, model="sora-2-pro")
         assert (made.status, made.progress, made.seconds, made.size) == ("queued", 0, "8", SIZE)
         assert (made.model, made.prompt, made.created_at) == ("sora-2-pro", "a red fox", int(T0))
         assert (made.completed_at, made.expires_at, made.error) == (None, None, None)
         b.simulator.clock.advance(VIDEO_S * 0.3)
-        runs = await sdk.videos.retrieve(made.id)
+        runs = await videos(sdk).retrieve(made.id)
         assert (runs.status, runs.progress) == ("in_progress", 30)
         b.simulator.clock.advance(VIDEO_S * 0.7)
-        done = await sdk.videos.retrieve(made.id)
+        done = await videos(sdk).retrieve(made.id)
         assert (done.status, done.progress) == ("completed", 100)
         assert (done.completed_at, done.expires_at) == (int(T0 + VIDEO_S), int(T0 + VIDEO_S) + 3_600)
-        answer = await sdk.videos.download_content(made.id)
+        answer = await videos(sdk).download_content(made.id)
         assert answer.response.headers["content-type"] == "video/mp4"
         shown = film(answer.content)
         assert shown.size == (64, 128)
         assert shown.duration_s == pytest.approx(8.0, abs=shown.frame_s)
         sizes = {
-            "thumbnail": picture_size((await sdk.videos.download_content(made.id, variant="thumbnail")).content),
-            "spritesheet": picture_size((await sdk.videos.download_content(made.id, variant="spritesheet")).content),
+            "thumbnail": picture_size((await videos(sdk).download_content(made.id, variant="thumbnail")).content),
+            "spritesheet": picture_size((await videos(sdk).download_content(made.id, variant="spritesheet")).content),
         }
         assert sizes == {"thumbnail": (64, 128), "spritesheet": (64, 64)}
         (purchase,) = b.simulator.account.purchases()
@@ -72,7 +76,7 @@ async def test_the_sdk_polls_as_often_as_the_hint_says() -> None:
         answer = await b.call("POST", "/videos", json={"prompt": "a", "size": SIZE})
         assert answer.headers["openai-poll-after-ms"] == "10000"
         b.simulator.clock.advance(VIDEO_S)
-        assert (await sdk.videos.poll(answer.json()["id"])).status == "completed"
+        assert (await videos(sdk).poll(answer.json()["id"])).status == "completed"
 
 
 @pytest.mark.trio
@@ -92,31 +96,31 @@ async def test_a_first_frame_as_file_address_and_uploaded_file_makes_another_fil
     async with bench() as b, client(b, OPENAI_PREFIX) as sdk:
         file = await sdk.files.create(file=("a.png", out.getvalue()), purpose="vision")
         first = ("first.png", out.getvalue(), "image/png")
-        sent = await sdk.videos.create(prompt="a red fox", size=SIZE, input_reference=first)
+        sent = await videos(sdk).create(prompt="a red fox", size=SIZE, input_reference=first)
         # The SDK takes references by its types, and refuses to send them: a form of one's own has to do it.
         form = {"prompt": (None, "a red fox"), "size": (None, SIZE), "input_reference[file_id]": (None, file.id)}
         named = await b.ok("POST", "/videos", files=form)
-        plain = await sdk.videos.create(prompt="a red fox", size=SIZE)
+        plain = await videos(sdk).create(prompt="a red fox", size=SIZE)
         b.simulator.clock.advance(VIDEO_S)
         films = [await content(b, id_) for id_ in (sent.id, named["id"], plain.id)]
         assert films[0] == films[1] != films[2]
         with pytest.raises(openai.BadRequestError):
-            await sdk.videos.create(prompt="a", input_reference=("a.png", b"words", "image/png"))
+            await videos(sdk).create(prompt="a", input_reference=("a.png", b"words", "image/png"))
         await b.error(404, "POST", "/videos", json={"prompt": "a", "input_reference": {"file_id": "file-unknown"}})
 
 
 @pytest.mark.trio
 async def test_one_that_is_completed_is_extended_edited_and_remixed() -> None:
     async with bench() as b, client(b, OPENAI_PREFIX) as sdk:
-        first = await sdk.videos.create(prompt="a red fox", size=SIZE)
+        first = await videos(sdk).create(prompt="a red fox", size=SIZE)
         with pytest.raises(openai.BadRequestError):
-            await sdk.videos.remix(first.id, prompt="too early")
+            await videos(sdk).remix(first.id, prompt="too early")
         b.simulator.clock.advance(VIDEO_S)
         source = {"video": {"id": first.id}}
         longer = await b.ok("POST", "/videos/extensions", json={"prompt": "it jumps", "seconds": "8", **source})
         form = {"prompt": (None, "a blue fox"), "video[id]": (None, first.id)}
         edited = await b.ok("POST", "/videos/edits", files=form)
-        remixed = await sdk.videos.remix(first.id, prompt="a green fox")
+        remixed = await videos(sdk).remix(first.id, prompt="a green fox")
         assert [longer["seconds"], edited["seconds"], remixed.seconds] == ["12", "4", "4"]
         assert (edited["remixed_from_video_id"], remixed.remixed_from_video_id) == (None, first.id)
         b.simulator.clock.advance(VIDEO_S)
@@ -132,11 +136,11 @@ async def test_the_sdk_extends_and_edits_a_film_of_ones_own() -> None:
         video = await create(b)
         b.simulator.clock.advance(VIDEO_S)
         own = await content(b, video["id"])
-        longer = await sdk.videos.extend(prompt="on", seconds="4", video=("own.mp4", own, "video/mp4"))
+        longer = await videos(sdk).extend(prompt="on", seconds="4", video=("own.mp4", own, "video/mp4"))
         assert (longer.seconds, longer.size) == ("8", SIZE)
         with pytest.raises(openai.BadRequestError):
-            await sdk.videos.edit(prompt="on", video=("own.mp4", b"words", "video/mp4"))
-        edited = await sdk.videos.edit(prompt="on", video=("own.mp4", own, "video/mp4"))
+            await videos(sdk).edit(prompt="on", video=("own.mp4", b"words", "video/mp4"))
+        edited = await videos(sdk).edit(prompt="on", video=("own.mp4", own, "video/mp4"))
         assert edited.seconds == "4"
         await b.error(404, "POST", "/videos/edits", json={"prompt": "on", "video": {"id": "video_unknown"}})
         assert (await b.error(400, "POST", "/videos/edits", json={"prompt": "on"}))["param"] == "video"
@@ -146,12 +150,12 @@ async def test_the_sdk_extends_and_edits_a_film_of_ones_own() -> None:
 async def test_the_sdk_lists_over_all_pages_and_deletes() -> None:
     async with bench() as b, client(b, OPENAI_PREFIX) as sdk:
         ids = [(await create(b, f"video {n}"))["id"] for n in range(5)]
-        assert [video.id async for video in sdk.videos.list(limit=2)] == ids[::-1]
-        assert [video.id async for video in sdk.videos.list(limit=2, order="asc")] == ids
-        assert [video.prompt async for video in sdk.videos.list(limit=1, after=ids[1])] == ["video 0"]
-        gone = await sdk.videos.delete(ids[0])
+        assert [video.id async for video in videos(sdk).list(limit=2)] == ids[::-1]
+        assert [video.id async for video in videos(sdk).list(limit=2, order="asc")] == ids
+        assert [video.prompt async for video in videos(sdk).list(limit=1, after=ids[1])] == ["video 0"]
+        gone = await videos(sdk).delete(ids[0])
         assert (gone.id, gone.deleted, gone.object) == (ids[0], True, "video.deleted")
-        for call in (sdk.videos.retrieve, sdk.videos.delete, sdk.videos.download_content):
+        for call in (videos(sdk).retrieve, videos(sdk).delete, videos(sdk).download_content):
             with pytest.raises(openai.NotFoundError):
                 await call(ids[0])
 
@@ -191,13 +195,13 @@ async def test_what_goes_wrong_with_the_next_videos() -> None:
             {"fault": "empty_output"},
             {"fault": "wrong_bytes", "content": ""},
         ]
-        videos: list[Any] = []
+        made: list[Any] = []
         for fault in faults:
             await b.control("POST", "/faults", json=fault)
-            videos.append(await create(b))
-        videos.append(await create(b))
+            made.append(await create(b))
+        made.append(await create(b))
         b.simulator.clock.advance(VIDEO_S * 10)
-        seen = [await look(b, video["id"]) for video in videos]
+        seen = [await look(b, video["id"]) for video in made]
         assert [video["status"] for video in seen] == ["failed", "in_progress", *["completed"] * 4]
         assert seen[0]["error"] == {"code": "server_error", "message": "It broke."}
         assert (seen[0]["progress"], seen[1]["progress"]) == (50, 40)
@@ -271,6 +275,7 @@ def test_videos_outlive_the_simulator_and_are_the_same_afterwards(tmp_path: Path
         simulator.http.post("/_sim/clock", json={"advance_s": 100})
         before = simulator.http.get(f"{OPENAI_PREFIX}/videos/{made['id']}/content").content
         simulator.process.kill()
+        simulator.process.wait(PATIENCE_S)
     with running(*arguments) as simulator:
         assert simulator.http.get(f"{OPENAI_PREFIX}/videos/{made['id']}").json()["status"] == "completed"
         assert simulator.http.get(f"{OPENAI_PREFIX}/videos/{made['id']}/content").content == before

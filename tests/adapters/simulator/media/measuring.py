@@ -6,9 +6,8 @@ What is in a film, and whether a recording plays to its end, only a decoder can 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from fractions import Fraction
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import av
 from PIL import Image
@@ -56,10 +55,14 @@ def film(data: bytes) -> Film:
     return Film(frames[0].size, duration_s(data, "film.mp4"), len(frames), float(1 / rate), frames[0], frames[-1])
 
 
+class _Shown(Protocol):
+    """What the library gives no types for."""
+
+    def to_image(self) -> Image.Image: ...
+
+
 def _image(frame: av.VideoFrame) -> Image.Image:
-    # The library gives no types for this one.
-    to_image = cast("Callable[[], Image.Image]", frame.to_image)
-    return to_image()
+    return cast("_Shown", frame).to_image()
 
 
 def difference(one: Image.Image, other: Image.Image) -> int:
