@@ -6,13 +6,18 @@ An append is durable when `append` returns. Reads see committed records only. No
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from perdure.events.event import Recorded
 from perdure.store.records import ActorRow, Append, Appended, Holder, ItemRow, Standing, Stream
 
 CommitListener: TypeAlias = Callable[[Sequence[tuple[Append, Appended]]], None]
 """Told of each commit on the trio thread, before its appends return. Must be quick and must not raise."""
+
+
+FARTHEST_AHEAD_US: Final = 7_200_000_000
+"""How far a clock may be fast and still be believed by those who come after it, in µs: an hour or two is a mistake with
+time zones, more is a clock that was in another year."""
 
 
 class LogReader(Protocol):

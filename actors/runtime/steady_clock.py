@@ -1,8 +1,8 @@
 """The time that a service goes by: the wall clock's, but for jumps of it that do not last.
 
 What was recorded in the future is waited for, and what was recorded in the past comes too soon; so a clock that is set
-wrong for a moment would hold work up for as long as it was wrong by. Time goes on with the monotonic clock instead, and a
-wall clock that jumped is believed once it has stayed there for a minute.
+wrong for a moment would hold work up for as long as it was wrong by. Time goes on with the monotonic clock instead, and
+a wall clock that jumped is believed once it has stayed there for a minute.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from perdure.store.log import FARTHEST_AHEAD_US
+
 TOLERANCE_US: Final = 1_000_000
 """Up to this the wall clock is followed at once: it is being adjusted, as clocks are all the time."""
 
 PATIENCE_US: Final = 60_000_000
 """How long a wall clock that jumped must stay there before it is believed: a computer that slept, or whose clock was
 mended."""
-
-FARTHEST_AHEAD_US: Final = 7_200_000_000
-"""How far what was recorded last may be ahead of the wall clock and still be the time: more is no jump of an hour or
-two but a clock that was in another year."""
 
 
 class SteadyClock:

@@ -139,6 +139,11 @@ class SqliteLog(SqliteReader):
 
         return await self._committer.in_writer(work)
 
+    async def last_time(self) -> int:
+        """The latest time (µs since 1970 UTC) by which somebody wrote here, by his clock: who comes next goes on from
+        it where his own clock is a little behind."""
+        return await self.read(queries.last_time)
+
     async def forget(self, actor: str) -> None:
         """Drops an actor's references to blobs, once its events are archived or erased. Durable on return."""
 

@@ -152,6 +152,14 @@ def head(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0])
 
 
+def last_time(connection: sqlite3.Connection) -> int:
+    """See `SqliteLog.last_time`."""
+    found = connection.execute(
+        "SELECT max((SELECT at FROM fence), coalesce((SELECT at FROM events ORDER BY position DESC LIMIT 1), 0))"
+    )
+    return int(found.fetchone()[0])
+
+
 def items(connection: sqlite3.Connection, actor: str, *, first: int, last: int) -> list[ItemRow]:
     """See `LogReader.items`."""
     found = connection.execute(

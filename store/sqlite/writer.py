@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from perdure.events.errors import OutcomeUnknown, PerdureError, Unavailable, VersionConflict
 from perdure.store.crash_points import crash_point
+from perdure.store.log import FARTHEST_AHEAD_US
 from perdure.store.records import Append, Appended, KeyTaken
 from perdure.store.sqlite.faults import is_damage, is_full, translate
 from perdure.store.sqlite.ledger import Answer, Ledger
@@ -208,7 +209,12 @@ class Writer:
             execute("PRAGMA synchronous = FULL")
         try:
             execute("BEGIN IMMEDIATE")
-            execute("UPDATE fence SET number = number + 1, at = ?", (self._clock(),))
+            now = self._clock()
+            # Never back by an hour or two: waits may be written down that were measured by an earlier, fast clock.
+            execute(
+                "UPDATE fence SET number = number + 1, at = CASE WHEN at BETWEEN ? AND ? THEN at ELSE ? END",
+                (now, now + FARTHEST_AHEAD_US, now),
+            )
             execute("COMMIT")
         except sqlite3.Error:
             self._roll_back()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.actors.runtime.steady_clock import FARTHEST_AHEAD_US, PATIENCE_US, TOLERANCE_US, SteadyClock
+from perdure.actors.runtime.steady_clock import PATIENCE_US, TOLERANCE_US, SteadyClock
+from perdure.store.log import FARTHEST_AHEAD_US
+from perdure.store.sqlite import open_log
 
 SECOND_US = 1_000_000
 HOUR_US = 3_600 * SECOND_US
@@ -74,3 +79,19 @@ def test_what_was_recorded_in_another_year_or_earlier_is_not_the_time() -> None:
     for recorded in (clocks.right() + FARTHEST_AHEAD_US + SECOND_US, clocks.right() - 1, 0):
         clocks.steady.go_on_from(recorded)
         assert clocks.steady() == clocks.right()
+
+
+@pytest.mark.trio
+async def test_a_process_goes_on_from_the_clock_of_the_one_before_it(tmp_path: Path) -> None:
+    """Waits that it left behind were measured by that clock, and may be all that it wrote."""
+    clock = Clocks()
+
+    async def last_seen(off_us: int) -> int:
+        clock.off_us = off_us
+        async with open_log(tmp_path / "log.db", codecs=[], clock=clock.wall) as log:
+            return await log.last_time()
+
+    assert await last_seen(HOUR_US) == clock.right() + HOUR_US
+    assert await last_seen(0) == clock.right() + HOUR_US
+    assert await last_seen(-HOUR_US) == clock.right() + HOUR_US
+    assert await last_seen(-HOUR_US - SECOND_US) == clock.right() - HOUR_US - SECOND_US

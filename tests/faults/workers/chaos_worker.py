@@ -19,6 +19,7 @@ import perdure
 from perdure.actors.batch.ports import BatchProvider
 from perdure.actors.remote_files import RemoteFiles
 from perdure.adapters import anthropic, composition, google, openai, xai
+from perdure.adapters.anthropic import searching
 from perdure.adapters.composition import Surroundings
 
 PROVIDERS = ("openai", "anthropic", "google", "xai")
@@ -50,6 +51,9 @@ def quick_files() -> dict[str, RemoteFiles]:
         "google": google.GoogleFiles(),
         "xai": xai.XaiRemoteFiles(settle_s=SETTLE_S),
     }
+
+
+ALIVE_EVERY_S = 20.0
 
 
 class WrongClock:
@@ -97,6 +101,7 @@ async def main(path: str, batches: int, lines: int, seed: int) -> dict[str, dict
         sys.stdout.write(f"{number} is done\n")
         sys.stdout.flush()
 
+    setattr(searching, "UNDECIDED_RETRY_S", SETTLE_S)  # noqa: B010 - it is Final to everybody else
     composition.providers = quick_batches
     composition.remote_files = quick_files
     surroundings = Surroundings(clock=WrongClock(Random(seed)))
@@ -104,9 +109,20 @@ async def main(path: str, batches: int, lines: int, seed: int) -> dict[str, dict
         composition.open(path, config=config, wait_for_lock_s=10.0, surroundings=surroundings) as service,
         trio.open_nursery() as nursery,
     ):
-        for number in range(batches):
-            nursery.start_soon(run, service, number)
+        nursery.start_soon(live)
+        async with trio.open_nursery() as runs:
+            for number in range(batches):
+                runs.start_soon(run, service, number)
+        nursery.cancel_scope.cancel()
     return told
+
+
+async def live() -> None:
+    """Says now and then that it lives: a wait may be as long as a minute, for whom the clock tells that it was long."""
+    while True:
+        await trio.sleep(ALIVE_EVERY_S)
+        sys.stdout.write("alive\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
