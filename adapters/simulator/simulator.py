@@ -145,6 +145,9 @@ class Simulator:
                 pace_s=batch_s,
                 arrange_file=lambda: self.faults.arrange_file(),
                 arrange_batch=self._arrange,
+                shelf=shelf,
+                video_s=video_s,
+                arrange_media=lambda kind: self.faults.arrange_media(kind),
             ),
             simulated_xai(world, pace_s=batch_s, arrange=self._arrange),
         ]

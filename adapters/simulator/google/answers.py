@@ -8,16 +8,16 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from perdure.adapters.simulator.google.bodies import decode
 from perdure.adapters.simulator.google.errors import invalid
+from perdure.adapters.simulator.google.images import ImageConfig
+from perdure.adapters.simulator.google.speech import SpeechConfig
+from perdure.adapters.simulator.media.sales import BLOCKED
 from perdure.adapters.simulator.speech import CHARACTERS_PER_TOKEN, count_tokens, speak
-
-BLOCKED: Final = "!block"
-"""How a prompt begins that is blocked."""
 
 
 class _Blob(Struct, frozen=True, rename="camel"):
@@ -43,6 +43,9 @@ class _Turn(Struct, frozen=True):
 
 class _Settings(Struct, frozen=True, rename="camel"):
     max_output_tokens: int | None = None
+    response_modalities: Sequence[str] = ()
+    image_config: ImageConfig = ImageConfig()
+    speech_config: SpeechConfig = SpeechConfig()
 
 
 class Asked(Struct, frozen=True, rename="camel"):
@@ -55,6 +58,29 @@ class Asked(Struct, frozen=True, rename="camel"):
     def prompt(self) -> str:
         """All its texts."""
         return "\n".join(part.text for turn in self.contents for part in turn.parts if part.text)
+
+    def modality(self) -> Literal["TEXT", "IMAGE", "AUDIO"]:
+        """What shall come: words, a picture (with words beside it or not), or a recording. Raises `ApiError` 400."""
+        modalities = {name.upper() for name in self.generation_config.response_modalities}
+        if modalities <= {"TEXT"}:
+            return "TEXT"
+        if modalities <= {"TEXT", "IMAGE"}:
+            return "IMAGE"
+        if modalities == {"AUDIO"}:
+            return "AUDIO"
+        raise invalid(
+            f"The response modalities are TEXT, IMAGE, both, or AUDIO, not {', '.join(sorted(modalities))}.",
+            "generation_config.response_modalities",
+        )
+
+    def pictures(self) -> list[str]:
+        """The images that came with it, as base64."""
+        return [
+            part.inline_data.data
+            for turn in self.contents
+            for part in turn.parts
+            if part.inline_data is not None and part.inline_data.mime_type.startswith("image/")
+        ]
 
     def files(self) -> list[str]:
         """The URIs of the files that it names."""
@@ -77,11 +103,42 @@ def is_blocked(asked: Asked) -> bool:
     return asked.prompt().startswith(BLOCKED)
 
 
+def blocked(asked: Asked, model: str) -> dict[str, Any]:
+    """The answer to what is blocked."""
+    read = count_tokens(asked.prompt())
+    return {
+        "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
+        "usageMetadata": {"promptTokenCount": read, "totalTokenCount": read},
+        "modelVersion": model,
+    }
+
+
+def made(
+    parts: list[dict[str, Any]], reason: str, prompt: str, model: str, id_: str, *, kind: str, tokens: int
+) -> dict[str, Any]:
+    """An answer that holds media, or nothing: `kind` is what they are, `tokens` what they are counted as."""
+    read = count_tokens(prompt)
+    candidate: dict[str, Any] = {"finishReason": reason, "index": 0}
+    if reason == "STOP":
+        candidate["content"] = {"parts": parts, "role": "model"} if parts else {"role": "model"}
+    used: dict[str, Any] = {
+        "promptTokenCount": read,
+        "totalTokenCount": read + tokens,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": read}],
+    }
+    if tokens:
+        used |= {
+            "candidatesTokenCount": tokens,
+            "candidatesTokensDetails": [{"modality": kind, "tokenCount": tokens}],
+        }
+    return {"candidates": [candidate], "usageMetadata": used, "modelVersion": model, "responseId": id_}
+
+
 def answer(asked: Asked, body: bytes, *, model: str, seed: int, id_: str, salt: str = "") -> dict[str, Any]:
     """The answer to a request, whose body it was; `salt` changes its text."""
+    if is_blocked(asked):
+        return blocked(asked, model)
     prompt = asked.prompt()
-    if prompt.startswith(BLOCKED):
-        return _blocked(prompt, model)
     text = speak(prompt, seed=seed, endpoint=f"models/{model}:generateContent", body=body, salt=salt)
     return _said(text, prompt, model, id_, asked.generation_config.max_output_tokens)
 
@@ -114,13 +171,4 @@ def _said(text: str, prompt: str, model: str, id_: str, max_tokens: int | None) 
         },
         "modelVersion": model,
         "responseId": id_,
-    }
-
-
-def _blocked(prompt: str, model: str) -> dict[str, Any]:
-    read = count_tokens(prompt)
-    return {
-        "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
-        "usageMetadata": {"promptTokenCount": read, "totalTokenCount": read},
-        "modelVersion": model,
     }

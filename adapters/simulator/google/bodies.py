@@ -28,10 +28,11 @@ async def read_body(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> byt
         raise ApiError(400, f"Request payload size exceeds the limit: {error.limit} bytes.") from error
 
 
-def decode(body: bytes, type_: type[S]) -> S:
-    """Decodes a JSON body; the names of the fields of `type_` are in camel case. Raises `ApiError` 400."""
+def decode(body: bytes, type_: type[S], *, any_case: bool = True) -> S:
+    """Decodes a JSON body; the names of the fields of `type_` are in camel case, or exactly those of the body without
+    `any_case`. Raises `ApiError` 400."""
     try:
-        if b"_" not in body:  # no name can be in snake case
+        if not any_case or b"_" not in body:  # no name can be in snake case
             return json.decode(body, type=type_)
         return convert(_in_camel_case(json.decode(body)), type_)
     except ValidationError as error:

@@ -56,9 +56,10 @@ class ApiError(Exception):
         self.details = details
 
 
-def rpc_code(status: str) -> int:
-    """The number of a `google.rpc.Code`, as it stands in the errors of operations and of their results."""
-    return _RPC_CODES.get(status, 3)
+def rpc_code(status: str, *, otherwise: int = 3) -> int:
+    """The number of a `google.rpc.Code`, as it stands in the errors of operations and of their results; `otherwise` is
+    that of a word that is none."""
+    return _RPC_CODES.get(status, otherwise)
 
 
 def error_body(error: ApiError) -> bytes:

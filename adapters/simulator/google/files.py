@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from msgspec import json
@@ -21,11 +22,14 @@ GOOGLE_PREFIX: Final = "/google"
 
 
 class FileRoutes:
-    """The file routes."""
+    """The file routes. `download_video` gives what models made, by the id that its address has; None: no such."""
 
-    def __init__(self, world: World, files: GoogleFiles) -> None:
+    def __init__(
+        self, world: World, files: GoogleFiles, download_video: Callable[[str], Awaitable[Response | None]]
+    ) -> None:
         self._world = world
         self._files = files
+        self._download_video = download_video
 
     def routes(self) -> list[Route]:
         """The routes, below `/google`."""
@@ -74,7 +78,10 @@ class FileRoutes:
 
         file = await self._world.storage.run(lambda tables: self._files.find(tables, id_))
         if file is None:
-            raise no_such_file(id_)
+            video = await self._download_video(id_)
+            if video is None:
+                raise no_such_file(id_)
+            return video
         if not file.generated:
             raise invalid(f"The File {id_} was uploaded and cannot be downloaded.", "name")
         return self._files.download(file, content_type=file.mime_type)

@@ -184,6 +184,8 @@ def _answer(job: Job, n: int, request: bytes, *, failing: bool, salt: str) -> di
         return _failed(ApiError(job.plan.failing_status, "This request was made to fail."))
     try:
         asked = read_request(request)
+        if asked.modality() != "TEXT":
+            raise invalid("This simulator's batches answer with text alone.", "generation_config.response_modalities")
         for uri in asked.files():
             job.check_file(uri)
     except ApiError as error:

@@ -11,7 +11,7 @@ import httpx
 import trio
 
 from perdure.adapters.simulator import GOOGLE_PREFIX, Simulator
-from tests.adapters.simulator.bench import PATIENCE_S, assert_keeps_no_key, still
+from tests.adapters.simulator.bench import PATIENCE_S, VIDEO_S, assert_keeps_no_key, still
 from tests.secrets import unique_key
 
 GRANULE: Final = 256 << 10
@@ -89,7 +89,7 @@ async def google_bench(*, batch_s: float = 2.0, data: Path | None = None) -> Asy
     """
     with (
         trio.fail_after(PATIENCE_S),
-        Simulator(data=data, processing_s=PROCESSING_S, batch_s=batch_s, clock=still()) as simulator,
+        Simulator(data=data, processing_s=PROCESSING_S, batch_s=batch_s, video_s=VIDEO_S, clock=still()) as simulator,
     ):
         async with trio.open_nursery() as nursery:
             bound = await nursery.start(simulator.serve)
