@@ -125,10 +125,6 @@ def live_providers() -> Mapping[str, LiveProvider]:
     }
 
 
-    """The providers of images and speech that perdure speaks, by name."""
-    return {openai.NAME: openai.OpenAIMedia()}
-
-
 def remote_files() -> Mapping[str, RemoteFiles]:
     """The providers whose file stores perdure speaks, by name."""
     return {
@@ -228,7 +224,6 @@ def folds() -> list[KindFold]:
         KindFold(Files.unwired()),
         KindFold(ProviderFiles.unwired()),
         KindFold(Requests.unwired()),
-        *(KindFold(Media.unwired(kind)) for kind in MEDIA_KINDS),
         KindFold(Orphans.unwired()),
         KindFold(Budgets()),
     ]
@@ -239,7 +234,7 @@ def engine_settings(config: Config) -> EngineSettings:
     defaults: dict[tuple[str, str], QueueSettings] = dict(DEFAULT_QUEUES)
     for name, settings in config.providers.items():
         if settings.limits is not None:
-            for traffic in ("batch", "files", "live", MEDIA_TRAFFIC):
+            for traffic in ("batch", "files", "live"):
                 defaults[name, traffic] = settings.limits
     return EngineSettings(defaults=defaults)
 
@@ -304,16 +299,7 @@ async def _opened(
         await nursery.start(runtime.run)
         nursery.start_soon(_sweep_daily, blobs, log)
         defaults = ServiceDefaults(batches=BatchDefaults(polling=config.polling), strategy=config.batching)
-        acting = Acting(
-            log,
-            blobs,
-            folds(),
-            providers(),
-            live_providers(),
-            runtime,
-            remote_files(),
-            engine,
-        )
+        acting = Acting(log, blobs, folds(), providers(), live_providers(), runtime, remote_files(), engine)
         sources = Sources(disk or ThreadDisk(SOURCE_THREADS), _urls(config, surroundings))
         budgets = BudgetWatch(config.budgets, log=log, runtime=runtime) if config.budgets else None
         common = Common(acting, ids=ids, defaults=defaults, sources=sources, prompts=prompts, budgets=budgets)
