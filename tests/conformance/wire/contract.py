@@ -70,7 +70,7 @@ class Wire:
 
     def get(self, path: str, **params: str | int | list[str]) -> httpx.Response:
         """Asks for something."""
-        return self.send("GET", path, params=params)
+        return self.send("GET", path, params=params or None)
 
     def post(self, path: str, **options: Any) -> httpx.Response:
         """Posts something."""
@@ -93,7 +93,8 @@ class Case(Struct, frozen=True):
     `route` is the method and the path below the prefix, as the simulator claims it; the request that `call` sends last
     must be one to it. `body`: the JSON that must come, None where none is claimed; an answer from 400 up is an error of
     the provider's form without saying so, and `body` says more about it. `lines`: each of the lines of JSON that must
-    come. `content`: the bytes that must come. `head`: headers, with patterns.
+    come. `content`: what the bytes must be; `begins`: what they must begin with, and there must be more. `head`:
+    headers, with patterns.
     """
 
     route: str
@@ -102,7 +103,8 @@ class Case(Struct, frozen=True):
     status: int = 200
     body: Shape = None
     lines: Shape = None
-    content: bytes | None = None
+    content: Shape = None
+    begins: bytes | None = None
     media: str = "application/json"
     head: Mapping[str, str] = {}
 

@@ -14,6 +14,7 @@ import msgspec
 
 from perdure.adapters.simulator import OPENAI_PREFIX
 from tests.conformance.wire.contract import BATCH_S, Case, Contract, Pages, Variant, Wire, given, ok
+from tests.conformance.wire.openai_media_cases import MEDIA, MEDIA_PAGES
 from tests.conformance.wire.openai_shapes import (
     BATCH,
     CHAT,
@@ -448,8 +449,8 @@ OPENAI: Final = Contract(
     limited={"retry-after": r"\d+", "retry-after-ms": r"\d+"},
     unsaid=["request-id", "x-trace-id", "anthropic-ratelimit-requests-limit"],
     unknown=frozenset({404}),
-    cases=[*FILES, *UPLOADS, *BATCHES, *LIVE],
-    pages=PAGES,
+    cases=[*FILES, *UPLOADS, *BATCHES, *LIVE, *MEDIA],
+    pages=[*PAGES, *MEDIA_PAGES],
     key_code="invalid_api_key",
     bodyless={
         "POST /uploads/{id}/cancel": NO_BODY,
@@ -458,6 +459,7 @@ OPENAI: Final = Contract(
     unpaged={
         "GET /models": "OpenAI's list of models has no pages",
         "GET /files/{id}/content": "bytes",
+        "GET /videos/{id}/content": "bytes",
         "GET /containers/{container}/files/{id}/content": "bytes",
     },
 )

@@ -1,10 +1,10 @@
 """Shapes of JSON: what an answer's body must be, and nothing beside it.
 
-A shape is a literal (`"file"`, `None`), a type (`int` takes no `True`), a compiled pattern that a whole text must
-match, a function that says whether a value will do, a tuple of shapes of which one must fit, a list of one shape for
-arrays of it, or a dict for objects. A name in a dict that ends in `?` may be absent; a field that is not named is a
-mismatch, for the simulator claims nothing that is not there, unless the dict has `...`, whose shape all other fields
-then have.
+A shape is a literal (`"file"`, `b"words"`, `None`), a type (`int` takes no `True`), a compiled pattern that a whole
+text must match, a function that says whether a value will do, a tuple of shapes of which one must fit, a list of one
+shape for arrays of it, or a dict for objects. A name in a dict that ends in `?` may be absent; a field that is not
+named is a mismatch, for the simulator claims nothing that is not there, unless the dict has `...`, whose shape all
+other fields then have.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def mismatches(shape: Shape, value: object, place: str = "$") -> list[str]:
             kind = cast("type[object]", shape)
             is_one = isinstance(value, kind) and (kind is not int or not isinstance(value, bool))
             return [] if is_one else [f"{place} is no {kind.__name__}: {value!r}"]
-        case str() | int() | bool() | None:
+        case str() | bytes() | int() | bool() | None:
             return [] if type(value) is type(shape) and value == shape else [f"{place} is not {shape!r}: {value!r}"]
         case _:
             does_fit = cast("Callable[[object], bool]", shape)
