@@ -11,6 +11,7 @@ import trio
 
 from perdure.actors.fetch import Fetch, FetchError, HttpAnswer, HttpRequest, HttpStream
 from perdure.actors.lane import Lane
+from perdure.actors.resolving import ProviderFacts
 from perdure.events.requests import Answer, LineError, Prompt, RawRequest
 from perdure.store.crash_points import crash_point
 
@@ -105,6 +106,10 @@ class MemoryLive:
     def model_of(self, endpoint: str, body: Mapping[str, object]) -> str:
         """See `LiveProvider`."""
         return str(body.get("model", ""))
+
+    def shows(self, endpoint: str) -> ProviderFacts:
+        """It can be shown nothing but words."""
+        return ProviderFacts(provider=NAME, references=(), max_bytes=0, inline=(), max_inline_bytes=0)
 
     async def ask(self, fetch: Fetch, *, endpoint: str, model: str, body: bytes) -> bytes:
         """See `LiveProvider`."""

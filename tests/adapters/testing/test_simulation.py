@@ -31,7 +31,9 @@ MANY = 2_500  # lines: some of them are durable before the last one is read
 
 def prompts(count: int = 3) -> Iterator[perdure.Prompt]:
     """A few requests."""
-    return (perdure.Prompt(f"question {number}", model="gpt-6-astra", custom_id=f"r-{number}") for number in range(count))
+    return (
+        perdure.Prompt(f"question {number}", model="gpt-6-astra", custom_id=f"r-{number}") for number in range(count)
+    )
 
 
 async def answers(handle: perdure.BatchView) -> dict[str, bool]:
