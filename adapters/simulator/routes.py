@@ -1,7 +1,8 @@
 """Routes: which methods they claim, and patterns, by which a fault says which requests it is for.
 
-A pattern is `METHOD /path`, where the method may be `*`, a `*` in a segment of the path stands for any characters within
-it, `{name}` for at least one, and a last segment `**` for any rest: `GET /openai/v1/files/*/content`, `* /openai/**`.
+A pattern is `METHOD /path`, where the method may be `*`, a `*` in a segment of the path stands for any characters
+within it, `{name}` for at least one, and a last segment `**` for any rest: `GET /openai/v1/files/*/content`,
+`* /openai/**`.
 """
 
 from __future__ import annotations
