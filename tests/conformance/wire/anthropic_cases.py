@@ -8,199 +8,43 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, Final
-
-import httpx
+from typing import Final
 
 from perdure.adapters.simulator import ANTHROPIC_PREFIX
+from tests.conformance.wire.anthropic_calls import (
+    BETA,
+    DAY_S,
+    ask,
+    ask_without,
+    at_results_url,
+    batch,
+    beta_list,
+    cancelled,
+    ended,
+    expired_content,
+    file,
+    made_by_a_tool,
+    post_batch,
+    post_file,
+    request,
+)
+from tests.conformance.wire.anthropic_shapes import (
+    BATCH,
+    ERRORED,
+    FILE,
+    LISTING,
+    MESSAGE,
+    MODEL,
+    SUCCEEDED,
+    after,
+    counted,
+    dated,
+    error,
+    ids,
+    next_page,
+)
 from tests.conformance.wire.contract import BATCH_S, Case, Contract, Pages, Variant, Wire, given, ok
-from tests.conformance.wire.shapes import Shape, rfc3339, said
-
-BETA: Final = {"anthropic-beta": "other-2025-01-01,files-api-2025-04-14"}
-DAY_S: Final = 86_400
-
-ERROR_TYPES: Final = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    409: "conflict_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    500: "api_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-FILE: Final[dict[str, Shape]] = {
-    "id": re.compile("file_.+"),
-    "type": "file",
-    "filename": said,
-    "mime_type": said,
-    "size_bytes": int,
-    "created_at": rfc3339,
-    "downloadable": bool,
-    "expires_at": (rfc3339, None),
-}
-USAGE: Final[dict[str, Shape]] = {
-    "input_tokens": int,
-    "output_tokens": int,
-    "cache_creation_input_tokens": int,
-    "cache_read_input_tokens": int,
-    "cache_creation": {"ephemeral_5m_input_tokens": int, "ephemeral_1h_input_tokens": int},
-    "service_tier": "standard",
-}
-MESSAGE: Final[dict[str, Shape]] = {
-    "id": re.compile("msg_.+"),
-    "type": "message",
-    "role": "assistant",
-    "model": said,
-    "content": [{"type": "text", "text": said, "citations": None}],
-    "stop_reason": ("end_turn", "max_tokens"),
-    "stop_sequence": None,
-    "usage": USAGE,
-}
-MODEL: Final[dict[str, Shape]] = {
-    "id": said,
-    "type": "model",
-    "display_name": said,
-    "created_at": rfc3339,
-    "lifecycle": "active",
-}
-COUNTS: Final[dict[str, Shape]] = dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), int)
-BATCH: Final[dict[str, Shape]] = {
-    "id": re.compile("msgbatch_.+"),
-    "type": "message_batch",
-    "processing_status": ("in_progress", "canceling", "ended"),
-    "request_counts": COUNTS,
-    "created_at": rfc3339,
-    "expires_at": rfc3339,
-    "ended_at": (rfc3339, None),
-    "cancel_initiated_at": (rfc3339, None),
-    "archived_at": (rfc3339, None),
-    "results_url": (re.compile(r"http://.+/v1/messages/batches/msgbatch_.+/results"), None),
-}
-LISTING: Final[dict[str, Shape]] = {"has_more": bool, "first_id": (str, None), "last_id": (str, None)}
-
-
-def error(status: int, code: str = "") -> Shape:
-    """The body of an error. `details` may be missing where there is no code to tell (ours)."""
-    body: dict[str, Shape] = {"type": ERROR_TYPES.get(status, said), "message": said}
-    if code:
-        body["details"] = {"error_code": code}
-    return {"type": "error", "error": body, "request_id": re.compile("req_.+")}
-
-
-def counted(**counts: int) -> Shape:
-    """How many requests ended how; all others are 0."""
-    return {name: counts.get(name, 0) for name in COUNTS}
-
-
-def post_file(w: Wire, data: bytes = b"words", **fields: str) -> httpx.Response:
-    """Uploads a file."""
-    return w.post("/v1/files", data=fields, files={"file": ("notes.txt", data, "text/plain")})
-
-
-def file(w: Wire) -> str:
-    """A file's id."""
-    return str(ok(post_file(w))["id"])
-
-
-def dated(seconds: int) -> Shape:
-    """A file that expires so long after it was made; both are whole seconds."""
-
-    def fits(shown: object) -> bool:
-        assert isinstance(shown, dict)
-        made, over = (datetime.fromisoformat(shown[name]) for name in ("created_at", "expires_at"))
-        return (over - made).total_seconds() == seconds
-
-    return fits
-
-
-def made_by_a_tool(w: Wire) -> httpx.Response:
-    """The bytes of a file that a tool made."""
-    made = w.make_file("anthropic", b"0123456789", type="text/csv", filename="a.csv")
-    return w.get(f"/v1/files/{made}/content")
-
-
-def expired_content(w: Wire) -> httpx.Response:
-    """The bytes of a file whose time is over."""
-    made = ok(post_file(w, expires_in_seconds="3600"))["id"]
-    w.simulator.advance(3_600)
-    return w.get(f"/v1/files/{made}/content")
-
-
-def request(custom_id: str = "j1-0001", **changed: object) -> dict[str, object]:
-    """A request of a batch."""
-    params = {"model": "claude-x", "max_tokens": 64, "messages": [{"role": "user", "content": "hi"}], **changed}
-    return {"custom_id": custom_id, "params": params}
-
-
-def post_batch(w: Wire, *requests: object) -> httpx.Response:
-    """Makes a batch."""
-    return w.post("/v1/messages/batches", json={"requests": requests or [request()]})
-
-
-def batch(w: Wire, *requests: object, after_s: float = 0.0, of: str = "") -> httpx.Response:
-    """A batch, or what is below it, looked at so many seconds after it was made."""
-    made = ok(post_batch(w, *requests))["id"]
-    w.simulator.advance(after_s)
-    return w.get(f"/v1/messages/batches/{made}{of}")
-
-
-def cancelled(w: Wire, of: str) -> httpx.Response:
-    """A batch that was cancelled at once and has ended, or what is below it."""
-    made = ok(post_batch(w))["id"]
-    ok(w.post(f"/v1/messages/batches/{made}/cancel"))
-    w.simulator.advance(BATCH_S)
-    return w.get(f"/v1/messages/batches/{made}{of}")
-
-
-def ended(w: Wire) -> str:
-    """The id of a batch that has ended."""
-    return str(ok(batch(w, after_s=BATCH_S))["id"])
-
-
-def at_results_url(w: Wire) -> httpx.Response:
-    """The results of a batch, from where it says that they are."""
-    shown = ok(batch(w, after_s=BATCH_S))
-    return w.http.get(shown["results_url"], headers=w.headers)
-
-
-def ask(w: Wire, **changed: object) -> httpx.Response:
-    """Asks a model."""
-    return w.post("/v1/messages", json=request("unused", **changed)["params"])
-
-
-def ask_without(w: Wire, field: str) -> httpx.Response:
-    """Asks a model, with a field missing."""
-    params = request()["params"]
-    assert isinstance(params, dict)
-    return w.post("/v1/messages", json={name: value for name, value in params.items() if name != field})
-
-
-def beta_list(w: Wire, **params: str) -> httpx.Response:
-    """The list of files in the form that the beta gave it."""
-    return w.with_headers("GET", "/v1/files", BETA, params=params)
-
-
-SUCCEEDED: Final[dict[str, Shape]] = {
-    "custom_id": "j1-0001",
-    "result": {"type": "succeeded", "message": {**MESSAGE, "usage": {**USAGE, "service_tier": "batch"}}},
-}
-ERRORED: Final[dict[str, Shape]] = {
-    "custom_id": "j1-0001",
-    "result": {
-        "type": "errored",
-        "error": {
-            "type": "error",
-            "error": {"type": "not_found_error", "message": said},
-            # The contract shows an errored result without an id; the SDK's type has one, which may be null.
-            "request_id?": (str, None),
-        },
-    },
-}
+from tests.conformance.wire.shapes import rfc3339, said
 
 FILES: Final = [
     Case("POST /v1/files", "stores a file", post_file, body={**FILE, "downloadable": False, "expires_at": None}),
@@ -259,7 +103,6 @@ FILES: Final = [
     ),
     Case("GET /v1/files/{id}/content", "knows no other", lambda w: w.get("/v1/files/file_none/content"), 404),
 ]
-
 BATCHES: Final = [
     Case(
         "POST /v1/messages/batches",
@@ -398,7 +241,6 @@ BATCHES: Final = [
         404,
     ),
 ]
-
 LIVE: Final = [
     Case("POST /v1/messages", "answers", ask, body={**MESSAGE, "stop_reason": "end_turn"}),
     Case("POST /v1/messages", "stops", given(ask, max_tokens=1), body={**MESSAGE, "stop_reason": "max_tokens"}),
@@ -413,27 +255,6 @@ LIVE: Final = [
     Case("GET /v1/models/{id}", "shows one", lambda w: w.get("/v1/models/claude-sonnet-5-5"), body=MODEL),
     Case("GET /v1/models/{id}", "knows no other", lambda w: w.get("/v1/models/nope"), 404),
 ]
-
-
-def ids(page: Any) -> list[str]:
-    """The ids on a page, after a look at the two that stand beside them in the older form."""
-    found = [str(item["id"]) for item in page["data"]]
-    if "has_more" in page:
-        assert (page["first_id"], page["last_id"]) == ((found[0], found[-1]) if found else (None, None))
-    return found
-
-
-def next_page(page: Any) -> Mapping[str, str] | None:
-    """What asks for the next page of files."""
-    token = page["next_page"]
-    return {"page": token} if token else None
-
-
-def after(page: Any) -> Mapping[str, str] | None:
-    """What asks for the next page in the older form."""
-    return {"after_id": page["last_id"]} if page["has_more"] else None
-
-
 PAGES: Final = [
     Pages(
         route="GET /v1/files",
@@ -474,7 +295,6 @@ PAGES: Final = [
         backwards="before_id",
     ),
 ]
-
 VERSIONS: Final = ("2026-10-21", "2023-06-01")
 
 

@@ -12,253 +12,38 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final
 
-import httpx
-import msgspec
-
 from perdure.adapters.simulator import GOOGLE_PREFIX
 from tests.conformance.wire.contract import BATCH_S, Case, Contract, Pages, Variant, Wire, given, ok
-from tests.conformance.wire.shapes import Shape, count_text, rfc3339, said
-
-GRANULE: Final = 262_144
-DAY_S: Final = 86_400
-MODEL: Final = "/{version}/models/gemini-x"
-
-STATUSES: Final = {
-    400: ("INVALID_ARGUMENT", "FAILED_PRECONDITION"),
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    409: "ALREADY_EXISTS",
-    429: "RESOURCE_EXHAUSTED",
-    499: "CANCELLED",
-    500: "INTERNAL",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
-RETRY_INFO: Final[dict[str, Shape]] = {
-    "@type": "type.googleapis.com/google.rpc.RetryInfo",
-    "retryDelay": re.compile(r"\d+(\.\d+)?s"),
-}
-FILE: Final[dict[str, Shape]] = {
-    "name": re.compile(r"files/[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?"),
-    "displayName?": said,
-    "mimeType": said,
-    "sizeBytes": count_text,
-    "createTime": rfc3339,
-    "updateTime": rfc3339,
-    "expirationTime": rfc3339,
-    "sha256Hash": re.compile(r"[A-Za-z0-9+/]+=*"),
-    "uri": re.compile(r"http://.+/(v1|v1beta|v1alpha)/files/.+"),
-    "state": ("PROCESSING", "ACTIVE", "FAILED"),
-    "source": "UPLOADED",
-}
-ANSWER: Final[dict[str, Shape]] = {
-    "candidates": [
-        {
-            "content": {"role": "model", "parts": [{"text": said}]},
-            "finishReason": ("STOP", "MAX_TOKENS"),
-            "index": int,
-        }
-    ],
-    "usageMetadata": {
-        "promptTokenCount": int,
-        "candidatesTokenCount": int,
-        "totalTokenCount": int,
-        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": int}],
-    },
-    "modelVersion": said,
-    "responseId": said,
-}
-METADATA: Final[dict[str, Shape]] = {
-    "@type": re.compile(r".+\.GenerateContentBatch"),
-    "model": re.compile("models/.+"),
-    "displayName": str,
-    "state": re.compile("BATCH_STATE_(PENDING|RUNNING|SUCCEEDED|FAILED|CANCELLED|EXPIRED)"),
-    "createTime": rfc3339,
-    "updateTime": rfc3339,
-    "name": re.compile("batches/.+"),  # the contract's example has it at the top alone; Google's client reads both
-    "endTime?": rfc3339,
-    "batchStats": {
-        "requestCount?": count_text,
-        "successfulRequestCount?": count_text,
-        "failedRequestCount?": count_text,
-        "pendingRequestCount?": count_text,
-    },
-    "output?": dict,
-}
-OPERATION: Final[dict[str, Shape]] = {
-    "name": re.compile("batches/.+"),
-    "metadata": METADATA,
-    "done": bool,
-    "response?": dict,
-    "error?": {"code": int, "message": said},
-}
-
-
-def error(status: int, reason: str = "", rpc: Shape = None) -> Shape:
-    """The body of an error. A 429 says when to come back; `reason` is that of an `ErrorInfo`."""
-    body: dict[str, Shape] = {"code": status, "message": said, "status": rpc or STATUSES.get(status, said)}
-    if status == 429:
-        body["details"] = [RETRY_INFO]
-    elif reason:
-        body["details"] = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, ...: object}]
-    else:
-        body["details?"] = [{"@type": re.compile(r"type\.googleapis\.com/google\.rpc\..+"), ...: object}]
-    return {"error": body}
-
-
-def operation(state: str, *, done: bool, stats: Mapping[str, str], **more: Shape) -> Shape:
-    """A batch in a state, with these counts and no others."""
-    metadata = {**METADATA, "state": f"BATCH_STATE_{state}", "batchStats": dict(stats)}
-    if done:
-        metadata["endTime"] = metadata.pop("endTime?")
-    if "output" in more:
-        metadata["output"] = more.pop("output")
-    return {**OPERATION, "metadata": metadata, "done": done, **more}
-
-
-def start(w: Wire, size: int, *, headers: Mapping[str, str] | None = None, **file: object) -> httpx.Response:
-    """Begins an upload."""
-    begun = {
-        "x-goog-upload-protocol": "resumable",
-        "x-goog-upload-command": "start",
-        "x-goog-upload-header-content-length": str(size),
-        "x-goog-upload-header-content-type": "text/plain",
-        **(headers or {}),
-    }
-    return w.with_headers("POST", "/upload/{version}/files", begun, json={"file": file})
-
-
-def command(w: Wire, address: str, words: str, offset: int | None = None, data: bytes = b"") -> httpx.Response:
-    """Says something to an upload's address, which needs no key."""
-    headers = {"x-goog-upload-command": words}
-    if offset is not None:
-        headers["x-goog-upload-offset"] = str(offset)
-    return w.http.post(address, headers=headers, content=data)
-
-
-def session(w: Wire, size: int = 5, **file: object) -> str:
-    """The address of an upload that has begun."""
-    begun = start(w, size, headers=None, **file)
-    assert begun.status_code == 200, begun.text
-    return begun.headers["x-goog-upload-url"]
-
-
-def post_file(w: Wire, data: bytes = b"words", **file: object) -> httpx.Response:
-    """Uploads a file in one piece."""
-    return command(w, session(w, len(data), **file), "upload, finalize", 0, data)
-
-
-def file(w: Wire, data: bytes = b"words", **said: object) -> str:
-    """The name of a file."""
-    return str(ok(post_file(w, data, **said))["file"]["name"])
-
-
-def in_chunks(w: Wire, *, then: str) -> httpx.Response:
-    """An upload whose first chunk has come: what is said to it then."""
-    address = session(w, GRANULE + 3)
-    first = command(w, address, "upload", 0, b"x" * GRANULE)
-    assert first.headers["x-goog-upload-status"] == "active"
-    data = b"end" if "upload" in then else b""
-    return command(w, address, then, GRANULE if data else None, data)
-
-
-def bad_chunk(w: Wire, size: int, offset: int) -> httpx.Response:
-    """A chunk before the last, of another size or at another place."""
-    return command(w, session(w, GRANULE * 2), "upload", offset, b"x" * size)
-
-
-def taken(w: Wire) -> httpx.Response:
-    """A second file of one name."""
-    name = file(w)
-    return start(w, 5, name=name)
-
-
-def unusable(w: Wire) -> httpx.Response:
-    """A question about a film that is still being processed."""
-    film = ok(post_file(w, mimeType="video/mp4"))["file"]
-    assert film["state"] == "PROCESSING"
-    part = {"fileData": {"fileUri": film["uri"], "mimeType": "video/mp4"}}
-    return ask(w, contents=[{"parts": [part]}])
-
-
-def expired(w: Wire) -> httpx.Response:
-    """A file that is 48 hours old."""
-    name = file(w)
-    w.simulator.advance(2 * DAY_S)
-    return w.get(f"/{{version}}/{name}")
-
-
-def download(w: Wire, *, before: str = "", span: str = "", alt: str = "media") -> httpx.Response:
-    """The bytes of a file that Google made."""
-    name = w.make_file("google", b"0123456789", type="text/csv", filename="a.csv")
-    headers = {"range": span} if span else {}
-    return w.with_headers("GET", f"{before}/{{version}}/{name}:download", headers, params={"alt": alt})
-
-
-def download_uploaded(w: Wire, *, before: str) -> httpx.Response:
-    """The bytes of a file that was uploaded."""
-    return w.get(f"{before}/{{version}}/{file(w)}:download", alt="media")
-
-
-def ask(w: Wire, model: str = MODEL, **body: object) -> httpx.Response:
-    """Asks a model."""
-    return w.post(f"{model}:generateContent", json={"contents": [contents()], **body})
-
-
-def contents(text: str = "hello") -> dict[str, object]:
-    """A turn of a conversation."""
-    return {"role": "user", "parts": [{"text": text}]}
-
-
-def inline(*requests: object) -> dict[str, object]:
-    """The input of a batch, in the call. An empty request is one that fails."""
-    keyed = [
-        {"request": {"contents": [contents()]} if request is None else request, "metadata": {"key": f"k{n}"}}
-        for n, request in enumerate(requests or (None,))
-    ]
-    return {"requests": {"requests": keyed}}
-
-
-def post_batch(w: Wire, config: object = None, model: str = MODEL, **more: object) -> httpx.Response:
-    """Makes a batch."""
-    made = {"displayName": "perdure-j1", "inputConfig": config or inline(), **more}
-    return w.post(f"{model}:batchGenerateContent", json={"batch": made})
-
-
-def batch(w: Wire, config: object = None, *, after_s: float = 0.0) -> httpx.Response:
-    """A batch, looked at so many seconds after it was made."""
-    name = ok(post_batch(w, config))["name"]
-    w.simulator.advance(after_s)
-    return w.get(f"/{{version}}/{name}")
-
-
-def batch_of_file(w: Wire, data: bytes) -> httpx.Response:
-    """A batch over a file, when it has ended."""
-    return batch(w, {"fileName": file(w, data, mimeType="application/jsonl")}, after_s=BATCH_S)
-
-
-def cancelled(w: Wire) -> httpx.Response:
-    """A batch that was cancelled, when all is over."""
-    name = ok(post_batch(w))["name"]
-    assert ok(w.post(f"/{{version}}/{name}:cancel")) == {}
-    w.simulator.advance(BATCH_S)
-    return w.get(f"/{{version}}/{name}")
-
-
-def responses_file(w: Wire) -> httpx.Response:
-    """The file with the responses of a batch over a file."""
-    made = ok(batch_of_file(w, KEYED))
-    name = made["response"]["responsesFile"]
-    return w.get(f"/download/{{version}}/{name}:download", alt="media")
-
-
-KEYED: Final = (
-    msgspec.json.encode({"key": "k0", "request": {"contents": [contents()]}}) + b'\n{"key":"k1","request":{}}'
+from tests.conformance.wire.google_calls import (
+    GRANULE,
+    KEYED,
+    MODEL,
+    ask,
+    bad_chunk,
+    batch,
+    batch_of_file,
+    cancelled,
+    command,
+    contents,
+    download,
+    download_uploaded,
+    expired,
+    file,
+    in_chunks,
+    inline,
+    post_batch,
+    post_file,
+    responses_file,
+    session,
+    start,
+    taken,
+    unusable,
 )
+from tests.conformance.wire.google_shapes import ANSWER, FILE, OPERATION, error, operation
+from tests.conformance.wire.shapes import Shape, said
+
 SESSION_HEAD: Final = {"x-goog-upload-status": "active", "x-goog-upload-chunk-granularity": "262144"}
 HASH: Final = re.compile(re.escape(b64encode(sha256(b"words").digest()).decode()))
-
 UPLOADS: Final = [
     Case(
         "POST /upload/{version}/files",
@@ -326,7 +111,6 @@ UPLOADS: Final = [
         404,
     ),
 ]
-
 FILES: Final = [
     Case(
         "GET /{version}/files",
@@ -380,7 +164,6 @@ FILES: Final = [
         )
     ),
 ]
-
 GENERATE: Final = "POST /{version}/models/{model}:generateContent"
 LIVE: Final = [
     Case(GENERATE, "answers", ask, body=ANSWER),
@@ -406,7 +189,6 @@ LIVE: Final = [
     ),
     Case(GENERATE, "knows no other model", given(ask, "/{version}/models/nope"), 404),
 ]
-
 CREATE: Final = "POST /{version}/models/{model}:batchGenerateContent"
 INLINED: Final[dict[str, Shape]] = {
     "inlinedResponses": {
@@ -421,7 +203,6 @@ LINE: Final[dict[str, Shape]] = {
     "error?": {"code": int, "message": said},
 }
 TYPED: Final[dict[str, Shape]] = {"@type": re.compile(r".+\.GenerateContentBatchOutput")}
-
 BATCHES: Final = [
     Case(
         CREATE,
@@ -543,7 +324,6 @@ PAGES: Final = [
         remove=lambda w, name: w.delete(f"/{{version}}/{name}"),
     ),
 ]
-
 GOOGLE: Final = Contract(
     name="google",
     prefix=GOOGLE_PREFIX,

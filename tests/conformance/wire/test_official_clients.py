@@ -24,7 +24,8 @@ from perdure.adapters.testing.loopback import LoopbackSimulator
 from tests.conformance.wire.anthropic_cases import ANTHROPIC
 from tests.conformance.wire.contract import BATCH_S, T0, Contract, claimed_by, route_of
 from tests.conformance.wire.google_cases import GOOGLE
-from tests.conformance.wire.openai_cases import JSONL, OPENAI
+from tests.conformance.wire.openai_calls import JSONL
+from tests.conformance.wire.openai_cases import OPENAI
 from tests.conformance.wire.rig import CONTRACTS
 from tests.conformance.wire.xai_cases import XAI
 from tests.secrets import unique_key

@@ -6,152 +6,31 @@ Bodies of responses and chat completions are OpenAI's, with what they cost. Rate
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
-
-import httpx
-import msgspec
+from typing import Final
 
 from perdure.adapters.simulator import XAI_PREFIX
-from tests.conformance.wire import openai_shapes
-from tests.conformance.wire.contract import BATCH_S, Case, Contract, Pages, Variant, Wire, given, ok
+from tests.conformance.wire.contract import BATCH_S, Case, Contract, Pages, Variant, given, ok
 from tests.conformance.wire.openai_cases import DURATION
-from tests.conformance.wire.openai_shapes import CHAT, MODEL, RESPONSE, TOKENS
-from tests.conformance.wire.shapes import Shape, rfc3339, said, unix_time
-
-DAY_S: Final = 86_400
-
-FILE: Final[dict[str, Shape]] = {
-    "id": re.compile("file_.+"),
-    "object": "file",
-    "bytes": int,
-    "created_at": unix_time,
-    "expires_at": (unix_time, None),
-    "filename": said,
-    "purpose": str,  # the contract says that none is needed; OpenAI's client wants the field
-}
-FILE_PAGE: Final[dict[str, Shape]] = {
-    "object": "list",
-    "data": [FILE],
-    "has_more": bool,  # ours, for OpenAI's client; the contract has no form of this list
-    "pagination_token": (said, None),
-}
-COUNTS: Final = ("num_requests", "num_pending", "num_success", "num_error", "num_cancelled")
-BATCH: Final[dict[str, Shape]] = {
-    "batch_id": said,
-    "name": said,
-    "create_time": rfc3339,
-    "expire_time": rfc3339,
-    "cancel_time": (rfc3339, None),
-    "cancel_by_xai_message": (str, None),
-    "state": dict.fromkeys(COUNTS, int),
-    "cost_breakdown": {"total_cost_usd_ticks": int},
-}
-COST: Final[dict[str, Shape]] = {"cost_in_usd_ticks": int}
-PRICED_CHAT: Final[dict[str, Shape]] = {
-    **CHAT,
-    "usage": {"prompt_tokens": int, "completion_tokens": int, "total_tokens": int, **COST},
-}
-RESULT: Final[dict[str, Shape]] = {
-    "batch_request_id": "a",
-    "batch_result": {"response": {"chat_get_completion": PRICED_CHAT}, "error": {"code": 0, "message": ""}},
-    "error_message": "",
-}
-FAILED: Final[dict[str, Shape]] = {
-    "batch_request_id": "a",
-    "batch_result": {"response?": None, "error": {"code": int, "message": said}},
-    "error_message": said,
-}
-
-
-def error(status: int) -> Shape:
-    """The body of an error, in either of the two forms that the contract has."""
-    return ({"code": said, "error": said}, openai_shapes.error(status))
-
-
-def counted(**counts: int) -> Shape:
-    """How the requests of a batch stand; all others are 0."""
-    return {name: counts.get(name.removeprefix("num_"), 0) for name in COUNTS}
-
-
-def line(url: str = "/v1/responses", model: str = "m") -> bytes:
-    """A line of a batch's input."""
-    body: dict[str, object] = {"model": model}
-    body |= {"input": "hello"} if url == "/v1/responses" else {"messages": [{"role": "user", "content": "hello"}]}
-    return msgspec.json.encode({"custom_id": "a", "method": "POST", "url": url, "body": body})
-
-
-def post_file(w: Wire, data: bytes = b"words", **fields: str) -> httpx.Response:
-    """Uploads a file."""
-    return w.post("/files", data=fields, files={"file": ("a.txt", data)})
-
-
-def file(w: Wire, data: bytes = b"words") -> str:
-    """A file's id."""
-    return str(ok(post_file(w, data))["id"])
-
-
-def late_life(w: Wire) -> httpx.Response:
-    """Uploads a file with its life behind it."""
-    return w.post("/files", files={"file": ("a.txt", b"x"), "expires_after": (None, b"3600")})
-
-
-def ranged(w: Wire, span: str) -> httpx.Response:
-    """A part of a file. xAI's contract says nothing about ranges; `docs/simulator.md` claims one."""
-    return w.with_headers("GET", f"/files/{file(w, b'0123456789')}/content", {"range": span})
-
-
-def sealed(w: Wire, data: bytes) -> httpx.Response:
-    """Makes a batch of a file."""
-    return w.post("/batches", json={"name": "perdure-j1", "input_file_id": file(w, data)})
-
-
-def batch(w: Wire, data: bytes, *, after_s: float = 0.0, of: str = "") -> httpx.Response:
-    """A sealed batch, or what is below it, looked at so many seconds after it was made."""
-    made = ok(sealed(w, data))["batch_id"]
-    w.simulator.advance(after_s)
-    return w.get(f"/batches/{made}{of}")
-
-
-def open_batch(w: Wire) -> str:
-    """The id of a batch that takes requests."""
-    return str(ok(w.post("/batches", json={"name": "perdure-j1"}))["batch_id"])
-
-
-def added(w: Wire, to: str, asked: object = None) -> httpx.Response:
-    """Adds a request to a batch."""
-    usual = {"chat_get_completion": {"model": "m", "messages": [{"role": "user", "content": "hello"}]}}
-    requests = [{"batch_request_id": "a", "batch_request": usual if asked is None else asked}]
-    return w.post(f"/batches/{to}/requests", json={"batch_requests": requests})
-
-
-def filled(w: Wire, *, after_s: float, of: str = "") -> httpx.Response:
-    """A batch to which a request was added, or what is below it, so many seconds later."""
-    made = open_batch(w)
-    ok(added(w, made))
-    w.simulator.advance(after_s)
-    return w.get(f"/batches/{made}{of}")
-
-
-def cancelled(w: Wire) -> httpx.Response:
-    """A batch that was cancelled at once, when all is over."""
-    made = ok(sealed(w, line()))["batch_id"]
-    w.simulator.advance(BATCH_S * 0.2)
-    ok(w.post(f"/batches/{made}:cancel"))
-    w.simulator.advance(BATCH_S)
-    return w.get(f"/batches/{made}")
-
-
-def cancel_ended(w: Wire) -> httpx.Response:
-    """Cancels a batch that has ended."""
-    made = ok(batch(w, line(), after_s=BATCH_S))["batch_id"]
-    return w.post(f"/batches/{made}:cancel")
-
-
-def dated(seconds: int) -> Shape:
-    """A file that expires so long after it was made."""
-    return lambda shown: isinstance(shown, dict) and shown["expires_at"] - shown["created_at"] == seconds
-
+from tests.conformance.wire.openai_shapes import MODEL
+from tests.conformance.wire.shapes import rfc3339, said
+from tests.conformance.wire.xai_calls import (
+    ASKS,
+    added,
+    asked,
+    batch,
+    cancel_ended,
+    cancelled,
+    file,
+    filled,
+    late_life,
+    line,
+    open_batch,
+    post_file,
+    ranged,
+    result_page,
+    sealed,
+)
+from tests.conformance.wire.xai_shapes import BATCH, FAILED, FILE, FILE_PAGE, RESULT, counted, dated, error, following
 
 FILES: Final = [
     Case("POST /files", "stores a file, for ever", post_file, body={**FILE, "expires_at": None}),
@@ -195,7 +74,6 @@ FILES: Final = [
     ),
     Case("GET /files/{id}/content", "knows no other", lambda w: w.get("/files/file_none/content"), 404),
 ]
-
 BATCHES: Final = [
     Case(
         "GET /batches",
@@ -309,18 +187,6 @@ BATCHES: Final = [
     ),
     Case("GET /batches/{id}/results", "knows no other", lambda w: w.get("/batches/batch_none/results"), 404),
 ]
-
-ASKS: Final[dict[str, tuple[dict[str, object], Shape]]] = {
-    "/responses": ({"model": "grok-5", "input": "hello"}, {**RESPONSE, "usage": {**TOKENS, **COST}}),
-    "/chat/completions": ({"model": "grok-5", "messages": [{"role": "user", "content": "hello"}]}, PRICED_CHAT),
-}
-
-
-def asked(w: Wire, path: str, **changed: object) -> httpx.Response:
-    """Asks a model what `ASKS` says, with other fields."""
-    return w.post(path, json={**ASKS[path][0], **changed})
-
-
 LIVE: Final = [
     *(Case(f"POST {path}", "answers", given(asked, path), body=shape) for path, (_, shape) in ASKS.items()),
     *(Case(f"POST {path}", "needs a model", given(asked, path, model=""), 400) for path in ASKS),
@@ -329,22 +195,6 @@ LIVE: Final = [
     Case("GET /models/{id}", "shows one", lambda w: w.get("/models/grok-5"), body=MODEL),
     Case("GET /models/{id}", "knows no other", lambda w: w.get("/models/nope"), 404),
 ]
-
-
-def following(page: Any) -> Mapping[str, str] | None:
-    """What asks for the next page."""
-    token = page["pagination_token"]
-    if "has_more" in page:
-        assert page["has_more"] is (token is not None)
-    return {"pagination_token": token} if token else None
-
-
-def result_page(w: Wire, count: int) -> str:
-    """The path of the results of a finished batch that has so many."""
-    lines = b"\n".join(line().replace(b'"a"', b'"%d"' % n, 1) for n in range(count))
-    return f"/batches/{ok(batch(w, lines, after_s=BATCH_S))['batch_id']}/results"
-
-
 PAGES: Final = [
     Pages(
         route="GET /files",
@@ -385,7 +235,6 @@ PAGES: Final = [
         newest_first=False,
     ),
 ]
-
 XAI: Final = Contract(
     name="xai",
     prefix=XAI_PREFIX,
