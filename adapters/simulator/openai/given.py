@@ -70,7 +70,7 @@ async def read_given(request: Request) -> Given:
     if missing_ones := missing_libraries():
         raise ApiError(
             501,
-            f"This simulator cannot make media: {' and '.join(missing_ones)} are missing. Install perdure[{EXTRA}].",
+            f"This simulator makes no media without {' and '.join(missing_ones)}; install perdure[{EXTRA}].",
             type_="server_error",
             code="not_installed",
         )
