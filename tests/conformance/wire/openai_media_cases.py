@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from base64 import b64decode
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 from PIL import Image
@@ -35,9 +35,10 @@ def images(format_: str = "png", count: int = 1, **changed: Shape) -> dict[str, 
     number = {"text_tokens": int, "image_tokens": int}
 
     def holds(data: object) -> bool:
-        if not isinstance(data, list) or len(data) != count:  # pyright: ignore[reportUnknownArgumentType]
-            return False
-        return all(b64decode(item["b64_json"]).startswith(SIGNATURES[format_]) for item in data)  # pyright: ignore
+        items = cast("list[dict[str, str]]", data) if isinstance(data, list) else []
+        return len(items) == count and all(
+            b64decode(item["b64_json"]).startswith(SIGNATURES[format_]) for item in items
+        )
 
     return {
         "created": unix_time,
