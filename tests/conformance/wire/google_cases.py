@@ -39,6 +39,7 @@ from tests.conformance.wire.google_calls import (
     taken,
     unusable,
 )
+from tests.conformance.wire.google_media_cases import MEDIA
 from tests.conformance.wire.google_shapes import ANSWER, FILE, OPERATION, error, operation
 from tests.conformance.wire.shapes import Shape, said
 
@@ -342,10 +343,13 @@ GOOGLE: Final = Contract(
         *("x-ratelimit-limit-requests", "anthropic-ratelimit-requests-limit", "openai-version"),
     ],
     unknown=frozenset({403, 404}),
-    cases=[*UPLOADS, *FILES, *LIVE, *BATCHES],
+    cases=[*UPLOADS, *FILES, *LIVE, *BATCHES, *MEDIA],
     pages=PAGES,
     key_code="API_KEY_INVALID",
-    bodyless={"POST /{version}/batches/{id}:cancel": "a cancellation has an empty body"},
+    bodyless={
+        "POST /{version}/batches/{id}:cancel": "a cancellation has an empty body",
+        "POST /{version}/interactions/{id}/cancel": "a cancellation has an empty body",
+    },
     unpaged={
         "GET /{version}/files/{id}:download": "bytes",
         "GET /download/{version}/files/{id}:download": "bytes",
