@@ -149,7 +149,14 @@ class Simulator:
                 video_s=video_s,
                 arrange_media=lambda kind: self.faults.arrange_media(kind),
             ),
-            simulated_xai(world, pace_s=batch_s, arrange=self._arrange),
+            simulated_xai(
+                world,
+                pace_s=batch_s,
+                arrange=self._arrange,
+                shelf=shelf,
+                video_s=video_s,
+                arrange_media=lambda kind: self.faults.arrange_media(kind),
+            ),
         ]
         self._sweep(providers, files.containers)
         provided = [template for provider in providers for template in provider.templates()]

@@ -32,7 +32,8 @@ def openai_headers(took_ms: int) -> dict[str, str]:
 class OpenAIApp:
     """OpenAI, or who speaks its wire, as an ASGI application, to be mounted at `/openai/v1` or the like.
 
-    `say` words an error; `headers` are added to every answer, by the milliseconds that it took.
+    `say` words an error; `headers` are added to every answer, by the milliseconds that it took. `keyless` is how paths
+    begin, below where it is mounted, that need no key; "": there are none.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class OpenAIApp:
         *,
         say: Callable[[ApiError], Response] = error_response,
         headers: Callable[[int], Mapping[str, str]] = openai_headers,
+        keyless: str = "",
     ) -> None:
         self.routes = without_head(routes)
         self._router: ASGIApp = Router(routes, redirect_slashes=False)
         self._say = say
         self._headers = headers
+        self._keyless = keyless
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request. Raises nothing that is the client's fault."""
@@ -63,7 +66,9 @@ class OpenAIApp:
             await send(message)
 
         try:
-            check_key(request)
+            below: str = scope["path"].removeprefix(scope.get("root_path", ""))
+            if not self._keyless or not below.startswith(self._keyless):
+                check_key(request)
             await self._router(scope, receive, send_marked)
         except ClientDisconnect:
             return

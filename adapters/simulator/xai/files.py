@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from msgspec import Raw, Struct, json
@@ -46,10 +47,11 @@ class Listing(Struct, frozen=True):
 
 
 class Files:
-    """The file routes. `store` is what messages need of files."""
+    """The file routes. `store` is what messages need of files; `settle` puts into it what is due to be there."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, settle: Callable[[], Awaitable[None]]) -> None:
         self._world = world
+        self._settle = settle
         self.store = FileStore(world, provider="xai", id_prefix="file_")
 
     def routes(self) -> list[Route]:
@@ -89,6 +91,7 @@ class Files:
         asked = page_query(request, limit=MAX_PAGE, max_limit=MAX_PAGE, with_order=True)
         after = request.query_params.get("pagination_token") or asked.after
         query = PageQuery(after, asked.limit, asked.newest_first)
+        await self._settle()
         now = self._world.clock.now()
         page = await self._world.storage.run(lambda tables: query.read(tables, self.store.kind, now, noun="file"))
         files = self.store.listed(page)
