@@ -35,10 +35,14 @@ def expired_content(w: Wire) -> httpx.Response:
     return w.get(f"/v1/files/{made}/content")
 
 
+def params(**changed: object) -> dict[str, object]:
+    """What a model is asked."""
+    return {"model": "claude-x", "max_tokens": 64, "messages": [{"role": "user", "content": "hi"}], **changed}
+
+
 def request(custom_id: str = "j1-0001", **changed: object) -> dict[str, object]:
     """A request of a batch."""
-    params = {"model": "claude-x", "max_tokens": 64, "messages": [{"role": "user", "content": "hi"}], **changed}
-    return {"custom_id": custom_id, "params": params}
+    return {"custom_id": custom_id, "params": params(**changed)}
 
 
 def post_batch(w: Wire, *requests: object) -> httpx.Response:
@@ -74,14 +78,12 @@ def at_results_url(w: Wire) -> httpx.Response:
 
 def ask(w: Wire, **changed: object) -> httpx.Response:
     """Asks a model."""
-    return w.post("/v1/messages", json=request("unused", **changed)["params"])
+    return w.post("/v1/messages", json=params(**changed))
 
 
 def ask_without(w: Wire, field: str) -> httpx.Response:
     """Asks a model, with a field missing."""
-    params = request()["params"]
-    assert isinstance(params, dict)
-    return w.post("/v1/messages", json={name: value for name, value in params.items() if name != field})
+    return w.post("/v1/messages", json={name: value for name, value in params().items() if name != field})
 
 
 def beta_list(w: Wire, **params: str) -> httpx.Response:

@@ -38,18 +38,17 @@ from tests.conformance.wire.anthropic_shapes import (
     SUCCEEDED,
     after,
     counted,
-    dated,
     error,
     ids,
     next_page,
 )
 from tests.conformance.wire.contract import BATCH_S, Case, Contract, Pages, Variant, Wire, given, ok
-from tests.conformance.wire.shapes import rfc3339, said
+from tests.conformance.wire.shapes import apart, rfc3339, said
 
 FILES: Final = [
     Case("POST /v1/files", "stores a file", post_file, body={**FILE, "downloadable": False, "expires_at": None}),
     *(
-        Case("POST /v1/files", f"lets it live {s} s", given(post_file, expires_in_seconds=str(s)), body=dated(s))
+        Case("POST /v1/files", f"lets it live {s} s", given(post_file, expires_in_seconds=str(s)), body=apart(s))
         for s in (3_600, 7_776_000)
     ),
     *(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from tests.conformance.wire.shapes import Shape, rfc3339, said
@@ -105,17 +104,6 @@ ERRORED: Final[dict[str, Shape]] = {
         },
     },
 }
-
-
-def dated(seconds: int) -> Shape:
-    """A file that expires so long after it was made; both are whole seconds."""
-
-    def fits(shown: object) -> bool:
-        assert isinstance(shown, dict)
-        made, over = (datetime.fromisoformat(shown[name]) for name in ("created_at", "expires_at"))
-        return (over - made).total_seconds() == seconds
-
-    return fits
 
 
 def ids(page: Any) -> list[str]:

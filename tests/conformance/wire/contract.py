@@ -147,7 +147,8 @@ class Contract(Struct, frozen=True):
     with a status. `no_key` and `bad_key`: the statuses of those refusals, `key_code` what stands in the second for
     programs. `rated` and `limited`: headers of an answer under a rate, and of one that is over it; `unsaid`: headers
     that must never come. `unknown`: the statuses that say that there is no such object. `bodyless`: routes of POST that
-    take no body, `unpaged`: routes whose answers have no pages, each with the reason.
+    take no body, `unpaged`: routes whose answers have no pages, `keyless`: routes that need no key, each with the
+    reason.
     """
 
     name: str
@@ -167,6 +168,7 @@ class Contract(Struct, frozen=True):
     bodyless: Mapping[str, str]
     unpaged: Mapping[str, str]
     key_code: str = ""
+    keyless: Mapping[str, str] = {}
 
     def routes(self) -> list[str]:
         """All routes that have a case."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 
@@ -29,6 +29,16 @@ SMALL: Final = {"resolution": "360p", "durationSeconds": 4}
 def holds(*starts: bytes) -> Callable[[object], bool]:
     """Base64 of bytes that begin like one of these."""
     return lambda text: isinstance(text, str) and b64decode(text, validate=True).startswith(starts)
+
+
+def is_film(data: object) -> bool:
+    """Bytes of an MP4."""
+    return isinstance(data, bytes) and data[4:8] == b"ftyp"
+
+
+def holds_film(text: object) -> bool:
+    """Base64 of an MP4."""
+    return is_film(b64decode(str(text), validate=True))
 
 
 def samples_of_pcm(text: object) -> bool:
@@ -61,8 +71,7 @@ def made(mime_type: Shape, data: Shape, modality: str) -> Shape:
 
 def blocked(shown: object) -> bool:
     """An answer without a picture that says why: no candidates, or one that ended for a reason of safety."""
-    assert isinstance(shown, dict)
-    answer: dict[str, Any] = shown
+    answer = cast("dict[str, Any]", shown)
     if not answer.get("candidates"):
         return bool(answer["promptFeedback"]["blockReason"])
     (candidate,) = answer["candidates"]
@@ -194,7 +203,7 @@ VEO_CASES: Final = [
         },
     ),
     Case(OPERATION, "knows no other", given(Wire.get, f"{MODEL}/veo-3/operations/none"), 404),
-    Case(DOWNLOAD, "gives a film", film, content=lambda data: data[4:8] == b"ftyp", media="video/mp4"),
+    Case(DOWNLOAD, "gives a film", film, content=is_film, media="video/mp4"),
     Case(DOWNLOAD, "gives no film without a key", given(film, headers={}), 403),
     Case(DOWNLOAD, "gives no film after 48 hours", given(film, late_s=2 * DAY_S), 403),
 ]
@@ -251,7 +260,7 @@ INTERACTION_CASES: Final = [
     Case(CREATE, "knows no other model", given(interact, model="nope"), 404),
     Case(SHOW, "is in progress", given(interaction, after_s=DEFAULT_VIDEO_S / 2), body=INTERACTION),
     Case(SHOW, "has made a video", given(interaction, after_s=DEFAULT_VIDEO_S), body=ended(uri=URI)),
-    Case(SHOW, "has made a video and holds it", inline, body=ended(data=lambda text: b64decode(text)[4:8] == b"ftyp")),
+    Case(SHOW, "has made a video and holds it", inline, body=ended(data=holds_film)),
     Case(
         SHOW,
         "has failed",

@@ -100,11 +100,6 @@ def expiring(w: Wire, seconds: str) -> httpx.Response:
     return post_file(w, b"words", **{"expires_after[anchor]": "created_at", "expires_after[seconds]": seconds})
 
 
-def dated(seconds: int) -> Shape:
-    """A file that expires so long after it was made."""
-    return lambda shown: isinstance(shown, dict) and shown["expires_at"] - shown["created_at"] == seconds
-
-
 def asked(w: Wire, path: str, **changed: object) -> httpx.Response:
     """Asks a model what `ASKS` says, with other fields."""
     return w.post(path, json={**ASKS[path][0], **changed})

@@ -22,7 +22,6 @@ from tests.conformance.wire.openai_calls import (
     cancelled_batch,
     complete,
     container_file,
-    dated,
     expiring,
     file,
     lines,
@@ -47,7 +46,7 @@ from tests.conformance.wire.openai_shapes import (
     ids,
     page,
 )
-from tests.conformance.wire.shapes import said, unix_time
+from tests.conformance.wire.shapes import apart, said, unix_time
 
 DAY_S: Final = 86_400
 NO_BODY: Final = "a cancellation has an empty body"
@@ -59,8 +58,8 @@ FILES: Final = [
         lambda w: post_file(w, JSONL, "in.jsonl", purpose="batch"),
         body={**FILE, "expires_at": unix_time, "purpose": "batch"},
     ),
-    Case("POST /files", "takes the shortest life", lambda w: expiring(w, "3600"), body=dated(3_600)),
-    Case("POST /files", "takes the longest life", lambda w: expiring(w, "2592000"), body=dated(2_592_000)),
+    Case("POST /files", "takes the shortest life", lambda w: expiring(w, "3600"), body=apart(3_600)),
+    Case("POST /files", "takes the longest life", lambda w: expiring(w, "2592000"), body=apart(2_592_000)),
     Case("POST /files", "refuses a life too short", lambda w: expiring(w, "3599"), 400),
     Case("POST /files", "refuses a life too long", lambda w: expiring(w, "2592001"), 400),
     Case(

@@ -36,6 +36,27 @@ def said(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
+def apart(seconds: int) -> Callable[[object], bool]:
+    """An object that expires so long after it was made; both times are numbers, or both are texts."""
+
+    def fits(value: object) -> bool:
+        made, over = (_moment(cast("dict[str, object]", value)[name]) for name in ("created_at", "expires_at"))
+        return over - made == seconds
+
+    return fits
+
+
+def _moment(value: object) -> float:
+    if isinstance(value, int | float):
+        return value
+    return datetime.fromisoformat(str(value)).timestamp()
+
+
+def positive(value: object) -> bool:
+    """A whole number above zero."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 def count_text(value: object) -> bool:
     """A number that comes as text."""
     return isinstance(value, str) and value.isdecimal()

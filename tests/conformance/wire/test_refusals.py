@@ -136,11 +136,11 @@ def test_google_takes_its_key_in_the_query_and_has_three_versions(
     caplog.set_level(logging.WARNING, "httpx")  # it tells whole addresses, and here keys stand in them
     caplog.set_level(logging.WARNING, "httpcore")
     (contract,) = (one for one in CONTRACTS if one.name == "google")
-    for variant in contract.variants:
-        wire = Wire(simulator, http, contract.prefix, variant)
+    wires = [Wire(simulator, http, contract.prefix, variant) for variant in contract.variants]
+    for wire in wires:
         assert wire.send("GET", "/{version}/files", headers={}, params={"key": unique_key()}).status_code == 200
         refused = wire.send("GET", "/{version}/files", headers={}, params={"key": wrong_key()})
         check_error(contract, refused, 400)
         assert refused.json()["error"]["details"][0]["reason"] == "API_KEY_INVALID"
     for version in ("v2", "v1beta1", "V1"):
-        check_error(contract, wire.get(f"/{version}/files"), 404)
+        check_error(contract, wires[0].get(f"/{version}/files"), 404)

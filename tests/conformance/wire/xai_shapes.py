@@ -73,8 +73,3 @@ def following(page: Any) -> Mapping[str, str] | None:
     if "has_more" in page:
         assert page["has_more"] is (token is not None)
     return {"pagination_token": token} if token else None
-
-
-def dated(seconds: int) -> Shape:
-    """A file that expires so long after it was made."""
-    return lambda shown: isinstance(shown, dict) and shown["expires_at"] - shown["created_at"] == seconds
