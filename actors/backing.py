@@ -10,6 +10,7 @@ from perdure.actors.batch.ports import BatchProvider
 from perdure.actors.fetch import Network
 from perdure.actors.live import LiveProvider
 from perdure.actors.looking import Looking
+from perdure.actors.media.ports import MediaProvider
 from perdure.actors.nowhere import Nowhere
 from perdure.actors.remote_files import RemoteFiles
 from perdure.actors.runtime.aggregate import KindFold
@@ -62,6 +63,7 @@ class Acting:
         runtime: Runtime,
         remote_files: Mapping[str, RemoteFiles] | None = None,
         network: Network | None = None,
+        media: Mapping[str, MediaProvider] | None = None,
     ) -> None:
         self.log = log
         self.blobs = blobs
@@ -71,6 +73,7 @@ class Acting:
         self.runtime = runtime
         self.remote_files: Mapping[str, RemoteFiles] = remote_files or {}
         self.network: Network = network or Nowhere()
+        self.media: Mapping[str, MediaProvider] = media or {}
         self.looking = Looking(log, blobs)
 
     def signal(self, actor: str, item: int | None = None) -> trio.Event:

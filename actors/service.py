@@ -31,6 +31,11 @@ from perdure.actors.file.state import KIND as FILE
 from perdure.actors.file.state import Copy
 from perdure.actors.file.views import CopyHandle, CopyView, FileHandle, FileView, look_at_copy
 from perdure.actors.looking import Origin
+from perdure.actors.media.audio import Audio
+from perdure.actors.media.images import Images
+from perdure.actors.media.ordering import Ordering
+from perdure.actors.media.state import AUDIO, IMAGE
+from perdure.actors.media.views import AudioHandle, AudioView, ImageHandle, ImageView
 from perdure.actors.orphan.state import KIND as ORPHAN
 from perdure.actors.orphan.views import OrphanHandle, OrphanView
 from perdure.actors.prompts import Prompts
@@ -51,17 +56,21 @@ from perdure.store.records import ActorRow
 from perdure.store.sqlite.reader import SqliteReader
 
 VIEWS: Mapping[str, type[View[Any]]] = {
+    AUDIO: AudioView,
     BATCH: BatchView,
     BUDGET: BudgetView,
     FILE: FileView,
+    IMAGE: ImageView,
     ORPHAN: OrphanView,
     PROVIDER_FILE: ProviderFileView,
     REQUEST: RequestView,
 }
 HANDLES: Mapping[str, type[Handle[Any]]] = {
+    AUDIO: AudioHandle,
     BATCH: BatchHandle,
     BUDGET: BudgetHandle,
     FILE: FileHandle,
+    IMAGE: ImageHandle,
     ORPHAN: OrphanHandle,
     PROVIDER_FILE: ProviderFileHandle,
     REQUEST: RequestHandle,
@@ -148,6 +157,14 @@ class Common:
             budgets=budgets,
         )
 
+        self.ordering = Ordering(
+            acting,
+            ids=ids,
+            prompts=self.prompts,
+            credential=defaults.batches.credential,
+            budgets=budgets,
+        )
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled."""
         async with trio.open_nursery() as nursery:
@@ -182,6 +199,8 @@ class Service:
             handle=lambda row: BatchHandle(acting, row),
         )
         self.files = Files(acting, ids=common.ids, sources=common.sources, who=self._who)
+        self.images = Images(acting, common.ordering, self._who)
+        self.audio = Audio(acting, common.ordering, self._who)
 
     async def poll_now(self, provider: str, provider_batch: str) -> str | None:
         """Has a provider's batch looked at now instead of when it is due: its provider says that there is news.

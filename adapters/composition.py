@@ -30,6 +30,10 @@ from perdure.actors.file.files import Sources
 from perdure.actors.kind import Kind
 from perdure.actors.lane import Lane
 from perdure.actors.live import LiveProvider
+from perdure.actors.media.effects import Media
+from perdure.actors.media.ports import MediaProvider
+from perdure.actors.media.state import PREFIXES as MEDIA_KINDS
+from perdure.actors.media.state import TRAFFIC as MEDIA_TRAFFIC
 from perdure.actors.orphan.effects import Orphans
 from perdure.actors.prompts import Prompts
 from perdure.actors.provider_file.effects import ProviderFiles
@@ -125,6 +129,11 @@ def live_providers() -> Mapping[str, LiveProvider]:
     }
 
 
+def media_providers() -> Mapping[str, MediaProvider]:
+    """The providers of images and speech that perdure speaks, by name."""
+    return {openai.NAME: openai.OpenAIMedia()}
+
+
 def remote_files() -> Mapping[str, RemoteFiles]:
     """The providers whose file stores perdure speaks, by name."""
     return {
@@ -192,8 +201,20 @@ def kinds_over(
     log_id: str, network: Engine, blobs: BlobStore, prompts: Prompts, pricing: Pricing
 ) -> list[Kind[Any, Any]]:
     """All kinds of actor, wired to a log's blobs and to the network."""
-    files, live = remote_files(), live_providers()
+    files, live, media = remote_files(), live_providers(), media_providers()
     return [
+        *(
+            Media(
+                kind,
+                log_id=log_id,
+                providers=media,
+                network=network,
+                blobs=blobs,
+                prompts=prompts,
+                pricing=pricing,
+            )
+            for kind in MEDIA_KINDS
+        ),
         Batches(
             log_id=log_id,
             providers=providers(),
@@ -224,6 +245,7 @@ def folds() -> list[KindFold]:
         KindFold(Files.unwired()),
         KindFold(ProviderFiles.unwired()),
         KindFold(Requests.unwired()),
+        *(KindFold(Media.unwired(kind)) for kind in MEDIA_KINDS),
         KindFold(Orphans.unwired()),
         KindFold(Budgets()),
     ]
@@ -234,7 +256,7 @@ def engine_settings(config: Config) -> EngineSettings:
     defaults: dict[tuple[str, str], QueueSettings] = dict(DEFAULT_QUEUES)
     for name, settings in config.providers.items():
         if settings.limits is not None:
-            for traffic in ("batch", "files", "live"):
+            for traffic in ("batch", "files", "live", MEDIA_TRAFFIC):
                 defaults[name, traffic] = settings.limits
     return EngineSettings(defaults=defaults)
 
@@ -299,7 +321,17 @@ async def _opened(
         await nursery.start(runtime.run)
         nursery.start_soon(_sweep_daily, blobs, log)
         defaults = ServiceDefaults(batches=BatchDefaults(polling=config.polling), strategy=config.batching)
-        acting = Acting(log, blobs, folds(), providers(), live_providers(), runtime, remote_files(), engine)
+        acting = Acting(
+            log,
+            blobs,
+            folds(),
+            providers(),
+            live_providers(),
+            runtime,
+            remote_files(),
+            engine,
+            media_providers(),
+        )
         sources = Sources(disk or ThreadDisk(SOURCE_THREADS), _urls(config, surroundings))
         budgets = BudgetWatch(config.budgets, log=log, runtime=runtime) if config.budgets else None
         common = Common(acting, ids=ids, defaults=defaults, sources=sources, prompts=prompts, budgets=budgets)

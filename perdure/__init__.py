@@ -104,6 +104,18 @@ from perdure.events.files import ProviderCopy as ProviderCopy
 from perdure.events.files import ProviderFile as ProviderFile
 from perdure.events.files import RemoteOrphan as RemoteOrphan
 from perdure.events.files import SweptOrphan as SweptOrphan
+from perdure.events.media import ImageEdit as ImageEdit
+from perdure.events.media import ImageRequest as ImageRequest
+from perdure.events.media import MediaAnswered as MediaAnswered
+from perdure.events.media import MediaCancelled as MediaCancelled
+from perdure.events.media import MediaExpired as MediaExpired
+from perdure.events.media import MediaFailed as MediaFailed
+from perdure.events.media import MediaFilesReleased as MediaFilesReleased
+from perdure.events.media import MediaLost as MediaLost
+from perdure.events.media import MediaOrdered as MediaOrdered
+from perdure.events.media import MediaStored as MediaStored
+from perdure.events.media import SpeechRequest as SpeechRequest
+from perdure.events.media import StoredItem as StoredItem
 from perdure.events.messages import Audio as Audio
 from perdure.events.messages import DataUrl as DataUrl
 from perdure.events.messages import Document as Document
@@ -167,6 +179,7 @@ if TYPE_CHECKING:
     from perdure.actors.batch.views import BatchHandle as BatchHandle
     from perdure.actors.batch.views import BatchView as BatchView
     from perdure.actors.event_log import EventLog as EventLog
+    from perdure.actors.media.views import StoredMedia as StoredMedia
     from perdure.actors.resolving.facts import Decision as Decision
     from perdure.actors.resolving.facts import FileFacts as FileFacts
     from perdure.actors.resolving.facts import InlineIt as InlineIt
@@ -237,6 +250,7 @@ _LATER = {
     "Secret": ("perdure.adapters.config", "Secret"),
     "Service": ("perdure.actors.service", "Service"),
     "Spent": ("perdure.actors.audit", "Spent"),
+    "StoredMedia": ("perdure.actors.media.views", "StoredMedia"),
     "Submission": ("perdure.actors.batch.strategy", "Submission"),
     "Subscription": ("perdure.actors.subscription", "Subscription"),
     "Summary": ("perdure.actors.views", "Summary"),

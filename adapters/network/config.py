@@ -46,6 +46,8 @@ _DEFAULT_QUEUES: Final[Mapping[tuple[str, str], QueueSettings]] = {
     ("", "batch"): QueueSettings(concurrency=8),
     # Transfers fill the link one by one; more at once only lengthens each and holds its buffers.
     ("", "files"): QueueSettings(concurrency=8),
+    # Images and speech: each answer is some megabytes that are held whole until they are kept.
+    ("", "media"): QueueSettings(concurrency=16, priority=Priority.INTERACTIVE),
     # Google's free tier counts single digits of requests a minute and its answers tell no limits: start low there.
     ("google", "live"): QueueSettings(concurrency=32, priority=Priority.INTERACTIVE),
     ("", ""): QueueSettings(),

@@ -50,7 +50,7 @@ def read_body(raw: bytes) -> Answer | LineError:
     except DECODE_ERRORS as error:
         return LineError(UNREADABLE, shortened(f"the answer cannot be read: {error}"), 200)
     judged = judge(body)
-    usage = _usage(optional(_usages, body.usage), optional(_strings, body.service_tier))
+    usage = usage_of(optional(_usages, body.usage), optional(_strings, body.service_tier))
     if isinstance(judged, LineError):
         return judged if usage is None else replace(judged, usage=usage)
     return Answer(judged.text, usage, judged.finish_reason, optional(_strings, body.model), raw)
@@ -107,7 +107,8 @@ def _say(parts: Sequence[Part], finish_reason: str | None) -> Said:
     return Said(refusal, "refusal") if refusal and not text else Said(text, finish_reason)
 
 
-def _usage(said: UsageBody | None, service_tier: str | None) -> Usage | None:
+def usage_of(said: UsageBody | None, service_tier: str | None = None) -> Usage | None:
+    """What the provider counted, None where it reported nothing."""
     if said is None:
         return None
     read = said.input_tokens_details or said.prompt_tokens_details or _NO_DETAILS
