@@ -39,7 +39,7 @@ from perdure.adapters.simulator.xai.making import (
 )
 
 USUAL_MODEL: Final = "grok-imagine-video"
-USUAL_S: Final = 6.0
+USUAL_S: Final = 6
 """How long a video is unless the client says otherwise, in seconds. Ours."""
 
 EDGES: Final = {"480p": 480, "720p": 720, "1080p": 1_080}
@@ -51,8 +51,8 @@ MAX_REFERENCES: Final = 7
 _STORING: Final = "xai-storing"
 
 Resolution = Literal["480p", "720p", "1080p"]
-Seconds = Annotated[float, Meta(ge=1, le=15)]
-"""The length of a video, in seconds. The bounds are ours."""
+Seconds = Annotated[int, Meta(ge=1, le=15)]
+"""The length of a video, in whole seconds. The bounds are ours."""
 
 
 class _Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -266,7 +266,7 @@ class Videos:
 
     async def _shown(self, request: Request, record: VideoRecord, at: Standing) -> dict[str, Any]:
         seconds = record.duration_s()
-        video: dict[str, Any] = {"duration": seconds, "respect_moderation": not is_blocked(record.prompt)}
+        video: dict[str, Any] = {"duration": round(seconds), "respect_moderation": not is_blocked(record.prompt)}
         if record.has_bytes():
             video["url"] = result_url(request, f"{record.id}.mp4")
         if record.file_output is not None:

@@ -128,6 +128,9 @@ def xai_tour(simulator: LoopbackSimulator, made: Made) -> None:
     """What of xAI OpenAI's client can do; xAI's own speaks gRPC, which is not played."""
     with openai_client(simulator, XAI) as sdk:
         files_and_models(sdk, "grok-5")
+        asked: Any = {"model": "grok-imagine-image", "prompt": "a hat", "response_format": "b64_json"}
+        (drawn,) = sdk.images.generate(**asked).data
+        assert b64decode(drawn.b64_json or "").startswith(b"\xff\xd8\xff")
 
 
 def anthropic_tour(simulator: LoopbackSimulator, made: Made) -> None:
@@ -197,6 +200,7 @@ def google_media(sdk: Any, simulator: LoopbackSimulator) -> None:
 
 
 NO_METHOD: Final = "OpenAI's client has no method that says this; xAI's own speaks gRPC"
+RESULT: Final = "an address that an answer gives, for any client of HTTP"
 OLDER: Final = "the generation of 1.75 calls it; of the present one only enterprise customers' clients do"
 
 TOURS: Final[Mapping[str, Callable[[LoopbackSimulator, Made], None]]] = {
@@ -219,6 +223,14 @@ WITHOUT: Final[Mapping[str, Mapping[str, str]]] = {
         "POST /batches/{id}:cancel": NO_METHOD,
         "POST /batches/{id}/requests": NO_METHOD,
         "GET /batches/{id}/results": NO_METHOD,
+        "POST /images/edits": NO_METHOD,
+        "POST /tts": NO_METHOD,
+        "POST /videos/generations": NO_METHOD,
+        "POST /videos/edits": NO_METHOD,
+        "POST /videos/extensions": NO_METHOD,
+        "GET /videos/{request_id}": NO_METHOD,
+        "GET /results/{id}.jpeg": RESULT,
+        "GET /results/{id}.mp4": RESULT,
     },
 }
 

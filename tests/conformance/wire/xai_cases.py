@@ -30,6 +30,7 @@ from tests.conformance.wire.xai_calls import (
     result_page,
     sealed,
 )
+from tests.conformance.wire.xai_media_cases import KEYLESS, MEDIA, UNPAGED
 from tests.conformance.wire.xai_shapes import BATCH, FAILED, FILE, FILE_PAGE, RESULT, counted, error, following
 
 FILES: Final = [
@@ -252,8 +253,9 @@ XAI: Final = Contract(
     limited={"retry-after": r"\d+"},
     unsaid=["x-request-id", "request-id", "openai-version", "openai-organization", "openai-processing-ms"],
     unknown=frozenset({404}),
-    cases=[*FILES, *BATCHES, *LIVE],
+    cases=[*FILES, *BATCHES, *LIVE, *MEDIA],
     pages=PAGES,
     bodyless={"POST /batches/{id}:cancel": "a cancellation has an empty body"},
-    unpaged={"GET /models": "as OpenAI's, without pages", "GET /files/{id}/content": "bytes"},
+    unpaged={"GET /models": "as OpenAI's, without pages", "GET /files/{id}/content": "bytes", **UNPAGED},
+    keyless=KEYLESS,
 )
