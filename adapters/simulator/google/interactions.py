@@ -144,7 +144,8 @@ class Interactions:
 
     async def _read_input(self, given: Raw) -> tuple[list[str], str]:
         """The texts of an input, and a digest of the pictures in it. Raises `ApiError` 400."""
-        texts, salt = [], ""
+        texts: list[str] = []
+        salt = ""
         for item in _items(given):
             if item.type == "text":
                 texts.append(item.text)

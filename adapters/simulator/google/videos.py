@@ -97,7 +97,7 @@ class VideoRecord(Operation, frozen=True, kw_only=True):
     scenes: tuple[Scene, ...]
     samples: int = 1
     is_inline: bool = False
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict[str, str])
 
     def shown(self) -> list[int]:
         """The samples that can be fetched, by their numbers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from base64 import b64encode
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -19,6 +19,9 @@ from perdure.adapters.simulator.openai.errors import ApiError, invalid
 from perdure.adapters.simulator.openai.given import check_prompt, read_given
 from perdure.adapters.simulator.openai.lists import json_response
 from perdure.adapters.simulator.xai.making import Studio
+
+if TYPE_CHECKING:
+    from perdure.adapters.simulator.media.pyav import Encoder, Muxer
 
 MAX_TEXT: Final = 15_000
 """The longest text, in characters. Ours."""
@@ -72,18 +75,18 @@ class Telephone(Struct, frozen=True):
     def make(self) -> bytes:
         """The bytes. Blocks."""
         import av
-        from av.audio.stream import AudioStream
 
         samples = self.sound.samples()
         out = io.BytesIO()
         with av.open(out, "w", format=self.law) as file:
-            stream = file.add_stream(f"pcm_{self.law}", rate=self.sound.sample_rate, layout="mono")
-            assert isinstance(stream, AudioStream)
+            muxer = cast("Muxer", file)
+            stream = muxer.add_stream(f"pcm_{self.law}", rate=self.sound.sample_rate, layout="mono", options={})
+            encoder = cast("Encoder", stream)
             frame = av.AudioFrame(format="s16", layout="mono", samples=len(samples) // 2)
             frame.planes[0].update(samples)
             frame.sample_rate = self.sound.sample_rate
-            file.mux(stream.encode(frame))
-            file.mux(stream.encode(None))
+            muxer.mux(encoder.encode(frame))
+            muxer.mux(encoder.encode(None))
         return out.getvalue()
 
 

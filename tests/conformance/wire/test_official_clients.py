@@ -128,8 +128,8 @@ def xai_tour(simulator: LoopbackSimulator, made: Made) -> None:
     """What of xAI OpenAI's client can do; xAI's own speaks gRPC, which is not played."""
     with openai_client(simulator, XAI) as sdk:
         files_and_models(sdk, "grok-5")
-        asked: Any = {"model": "grok-imagine-image", "prompt": "a hat", "response_format": "b64_json"}
-        (drawn,) = sdk.images.generate(**asked).data
+        images = sdk.images.generate(model="grok-imagine-image", prompt="a hat", response_format="b64_json")
+        (drawn,) = images.data or []
         assert b64decode(drawn.b64_json or "").startswith(b"\xff\xd8\xff")
 
 
