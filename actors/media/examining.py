@@ -96,7 +96,7 @@ def size_of(data: bytes) -> tuple[int, int] | None:
     """Width and height of a picture in pixels, None where they cannot be told."""
     import imagesize  # type: ignore[import-untyped]  # annotated, without the mark that says so
 
-    size = _measured(lambda: imagesize.get(io.BytesIO(data)))
+    size = _measured(lambda: imagesize.get(io.BytesIO(data)))  # pyright: ignore[reportUnknownMemberType]
     return None if size is None or min(size) <= 0 else (int(size[0]), int(size[1]))
 
 
