@@ -6,6 +6,7 @@ from typing import Final
 
 import httpx
 
+from perdure.adapters.simulator.faults import ExpireNow
 from tests.conformance.wire.contract import BATCH_S, Wire, ok
 
 BETA: Final = {"anthropic-beta": "other-2025-01-01,files-api-2025-04-14"}
@@ -63,6 +64,12 @@ def cancelled(w: Wire, of: str) -> httpx.Response:
     ok(w.post(f"/v1/messages/batches/{made}/cancel"))
     w.simulator.advance(BATCH_S)
     return w.get(f"/v1/messages/batches/{made}{of}")
+
+
+def expired(w: Wire, of: str) -> httpx.Response:
+    """A batch that expired with nothing done, or what is below it."""
+    w.simulator.faults.arm(ExpireNow(done=0.0))
+    return batch(w, after_s=BATCH_S, of=of)
 
 
 def ended(w: Wire) -> str:

@@ -21,6 +21,7 @@ from tests.conformance.wire.anthropic_calls import (
     beta_list,
     cancelled,
     ended,
+    expired,
     expired_content,
     file,
     made_by_a_tool,
@@ -169,6 +170,19 @@ BATCHES: Final = [
             "cancel_initiated_at": rfc3339,
             "request_counts": counted(canceled=1),
         },
+    ),
+    Case(
+        "GET /v1/messages/batches/{id}",
+        "has ended when expired",
+        given(expired, ""),
+        body={**BATCH, "processing_status": "ended", "request_counts": counted(expired=1)},
+    ),
+    Case(
+        "GET /v1/messages/batches/{id}/results",
+        "says what expired",
+        given(expired, "/results"),
+        lines={"custom_id": said, "result": {"type": "expired"}},
+        media="application/x-jsonl",
     ),
     Case(
         "GET /v1/messages/batches/{id}",

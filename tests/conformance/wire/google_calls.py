@@ -8,6 +8,7 @@ from typing import Final
 import httpx
 import msgspec
 
+from perdure.adapters.simulator.faults import ExpireNow
 from tests.conformance.wire.contract import BATCH_S, Wire, ok
 
 DAY_S: Final = 86_400
@@ -142,6 +143,12 @@ def cancelled(w: Wire) -> httpx.Response:
     assert ok(w.post(f"/{{version}}/{name}:cancel")) == {}
     w.simulator.advance(BATCH_S)
     return w.get(f"/{{version}}/{name}")
+
+
+def expired_batch(w: Wire) -> httpx.Response:
+    """A batch that expired with nothing done."""
+    w.simulator.faults.arm(ExpireNow(done=0.0))
+    return batch(w, after_s=BATCH_S)
 
 
 def responses_file(w: Wire) -> httpx.Response:

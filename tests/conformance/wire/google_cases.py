@@ -28,6 +28,7 @@ from tests.conformance.wire.google_calls import (
     download,
     download_uploaded,
     expired,
+    expired_batch,
     file,
     in_chunks,
     inline,
@@ -255,6 +256,12 @@ BATCHES: Final = [
         "has failed",
         given(batch_of_file, b"{"),
         body={**OPERATION, "done": True, "error": {"code": int, "message": said}},
+    ),
+    Case(
+        "GET /{version}/batches/{id}",
+        "is expired",
+        expired_batch,
+        body=operation("EXPIRED", done=True, stats={"requestCount": "1", "pendingRequestCount": "1"}),
     ),
     Case(
         "GET /{version}/batches/{id}",

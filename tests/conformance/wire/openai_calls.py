@@ -7,6 +7,7 @@ from typing import Final
 import httpx
 import msgspec
 
+from perdure.adapters.simulator.faults import ExpireNow
 from tests.conformance.wire.contract import BATCH_S, Wire, ok
 from tests.conformance.wire.openai_shapes import CHAT, EMBEDDINGS, RESPONSE
 from tests.conformance.wire.shapes import Shape
@@ -53,6 +54,13 @@ def cancelled_batch(w: Wire) -> httpx.Response:
     assert ok(w.post(f"/batches/{made}/cancel"))["cancelling_at"] is not None
     w.simulator.advance(BATCH_S)
     return w.get(f"/batches/{made}")
+
+
+def expired(w: Wire, *, lines: bool = False) -> httpx.Response:
+    """A batch that expired with nothing done, or the file with what it says of its lines."""
+    w.simulator.faults.arm(ExpireNow(done=0.0))
+    shown = batch(w, after_s=BATCH_S)
+    return w.get(f"/files/{ok(shown)['error_file_id']}/content") if lines else shown
 
 
 def cancel_twice(w: Wire) -> httpx.Response:

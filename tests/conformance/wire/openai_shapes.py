@@ -150,6 +150,11 @@ LINE: Final[dict[str, Shape]] = {
     "response": {"status_code": 200, "request_id": said, "body": RESPONSE},
     "error": None,
 }
+UNRUN_LINE: Final[dict[str, Shape]] = {
+    **LINE,
+    "response": None,
+    "error": {"code": ("batch_expired", "batch_cancelled"), "message": said},
+}
 ERROR_LINE: Final[dict[str, Shape]] = {
     **LINE,
     "response": {"status_code": 404, "request_id": said, "body": error(404)},

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import httpx
 import msgspec
 
+from perdure.adapters.simulator.faults import ExpireNow
 from tests.conformance.wire.contract import BATCH_S, Wire, ok
 from tests.conformance.wire.openai_shapes import RESPONSE, TOKENS
 from tests.conformance.wire.shapes import Shape
@@ -84,6 +87,14 @@ def cancelled(w: Wire) -> httpx.Response:
     ok(w.post(f"/batches/{made}:cancel"))
     w.simulator.advance(BATCH_S)
     return w.get(f"/batches/{made}")
+
+
+def expired(w: Wire) -> httpx.Response:
+    """A batch whose time is over before anything was done."""
+    w.simulator.faults.arm(ExpireNow(done=0.0))
+    shown = batch(w, line(), after_s=BATCH_S)
+    assert datetime.fromisoformat(ok(shown)["expire_time"]) < parsedate_to_datetime(shown.headers["date"])
+    return shown
 
 
 def cancel_ended(w: Wire) -> httpx.Response:

@@ -20,6 +20,7 @@ from tests.conformance.wire.xai_calls import (
     batch,
     cancel_ended,
     cancelled,
+    expired,
     file,
     filled,
     late_life,
@@ -130,6 +131,12 @@ BATCHES: Final = [
         "is finished with an error",
         given(batch, line(model="nope"), after_s=BATCH_S),
         body={**BATCH, "state": counted(requests=1, error=1), "cost_breakdown": {"total_cost_usd_ticks": 0}},
+    ),
+    Case(
+        "GET /batches/{id}",
+        "has expired, by its time; what was not done stays pending (ours)",
+        expired,
+        body={**BATCH, "state": counted(requests=1, pending=1)},
     ),
     Case(
         "GET /batches/{id}",
