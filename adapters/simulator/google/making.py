@@ -15,7 +15,7 @@ from perdure.adapters.simulator.google.errors import ApiError, invalid
 from perdure.adapters.simulator.media.operations import Mishap
 from perdure.adapters.simulator.media.pictures import NotAPicture, measure_picture
 from perdure.adapters.simulator.media.sales import Sales
-from perdure.adapters.simulator.media.shelf import EXTRA, Recipe, Shelf, missing_libraries
+from perdure.adapters.simulator.media.shelf import Recipe, Shelf, why_no_media
 from perdure.adapters.simulator.world import World
 
 MARKS: Final = ("perdure_identity", "perdureIdentity", "perdure-job")
@@ -49,12 +49,8 @@ class Studio(Struct, frozen=True):
 
 def check_libraries() -> None:
     """Raises `ApiError` 501 where the libraries that make media are missing."""
-    if missing_ones := missing_libraries():
-        raise ApiError(
-            501,
-            f"This simulator cannot make media: {' and '.join(missing_ones)} are missing. Install perdure[{EXTRA}].",
-            status="UNIMPLEMENTED",
-        )
+    if why := why_no_media():
+        raise ApiError(501, why, status="UNIMPLEMENTED")
 
 
 def identity_of(request: Request, *marked: Mapping[str, object], prompt: str = "") -> str:

@@ -55,6 +55,9 @@ class Shelf:
         return made
 
 
-def missing_libraries() -> list[str]:
-    """The libraries that make media and are not installed, by the names under which they are installed."""
-    return [name for name, module in (("pillow", "PIL"), ("av", "av")) if find_spec(module) is None]
+def why_no_media() -> str:
+    """Which libraries that make media are not installed, and how to get them, as a sentence; "" when all are there."""
+    missing = [name for name, module in (("pillow", "PIL"), ("av", "av")) if find_spec(module) is None]
+    if not missing:
+        return ""
+    return f"This simulator makes no media without {' and '.join(missing)}; install perdure[{EXTRA}]."

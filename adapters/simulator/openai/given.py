@@ -18,7 +18,7 @@ from perdure.adapters.simulator.filestore import FileStore
 from perdure.adapters.simulator.forms import FormPart, parse_form
 from perdure.adapters.simulator.media.pictures import Measured, NotAPicture, measure_picture
 from perdure.adapters.simulator.media.sales import is_blocked
-from perdure.adapters.simulator.media.shelf import EXTRA, missing_libraries
+from perdure.adapters.simulator.media.shelf import why_no_media
 from perdure.adapters.simulator.multipart import MultipartError
 from perdure.adapters.simulator.openai.bodies import decode, explain, read_body
 from perdure.adapters.simulator.openai.errors import ApiError, invalid, missing, model_not_found
@@ -67,13 +67,8 @@ class Given(Struct, frozen=True):
 
 async def read_given(request: Request) -> Given:
     """Reads JSON or a form. Raises `ApiError` 400, 413, and 501 where the libraries that make media are missing."""
-    if missing_ones := missing_libraries():
-        raise ApiError(
-            501,
-            f"This simulator makes no media without {' and '.join(missing_ones)}; install perdure[{EXTRA}].",
-            type_="server_error",
-            code="not_installed",
-        )
+    if why := why_no_media():
+        raise ApiError(501, why, type_="server_error", code="not_installed")
     body = await read_body(request)
     summed = hashlib.sha256(request.url.path.encode() + b"\n")
     content_type = request.headers.get("content-type", "")

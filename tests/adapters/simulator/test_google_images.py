@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import wave
 from base64 import b64decode, b64encode
 from typing import Any
@@ -188,3 +189,28 @@ async def test_batches_answer_with_text_alone() -> None:
         b.simulator.clock.advance(60)
         ended = await b.ok("GET", f"/v1/{made['name']}")
         assert ended["response"]["inlinedResponses"]["inlinedResponses"][0]["error"]["code"] == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (GENERATE, asking("x", "IMAGE")),
+        (GENERATE, asking("x", "AUDIO")),
+        (PREDICT, {"instances": [{"prompt": "x"}]}),
+        ("/v1/models/veo:predictLongRunning", {"instances": [{"prompt": "x"}]}),
+        (
+            "/v1/interactions",
+            {"model": "m", "input": "x", "background": True, "response_format": {"type": "video"}},
+        ),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+async def test_without_a_library_nothing_is_sold_and_it_is_named(
+    path: str, body: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    async with google_bench() as b:
+        error = await b.error(501, "UNIMPLEMENTED", "POST", path, json=body)
+        assert "without av;" in error["message"]
+        assert b.simulator.account.purchases() == []
+        assert (await b.ok("POST", GENERATE, json=asking("x")))["candidates"]

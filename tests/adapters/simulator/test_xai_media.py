@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import wave
 from base64 import b64decode, b64encode
 from typing import Any
@@ -207,3 +208,19 @@ async def test_with_timestamps_the_bytes_come_in_json() -> None:
 async def test_bad_speech_is_refused(fields: dict[str, object]) -> None:
     async with bench() as b:
         await error(b, 400, "POST", "/tts", json={"text": "x", **fields})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/images/generations", "/images/edits", "/tts"),
+        *("/videos/generations", "/videos/edits", "/videos/extensions"),
+    ],
+)
+async def test_without_a_library_nothing_is_sold_and_it_is_named(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    async with bench() as b:
+        said = await error(b, 501, "POST", path, json={"prompt": "x", "text": "x"})
+        assert said["code"] == "not_installed"
+        assert "without pillow;" in said["error"]
+        assert b.simulator.account.purchases() == []
