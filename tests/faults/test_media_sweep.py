@@ -32,7 +32,7 @@ def lives(tmp_path: Path) -> Iterator[Path]:
         yield Path(place) / "lives"
 
 
-def test_w37_every_death_of_pictures_that_are_not_bought_again(lives: Path) -> None:
+def test_w34_w37_every_death_of_pictures_that_are_not_bought_again(lives: Path) -> None:
     """W-37: whatever dies after the answer, what was spent is on record."""
     met: set[tuple[str, int]] = set()
     swept = sweep(lambda: Pictures("fail", met), lives, expected=CRASH_POINTS)
