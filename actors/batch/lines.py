@@ -43,6 +43,9 @@ from perdure.store.records import ActorRow, Standing
 KIND: Final = "request"
 """What a line is to its caller: the same as a request that went live."""
 
+LONGEST_NUMBER: Final = 12
+"""Digits of a line's number; more than any batch will have."""
+
 ENDS: Final = {"batch_cancelled": "cancelled", "batch_expired": "expired", "batch_uncertain": "uncertain"}
 """What the code of an unanswered line says about how it ended; all other codes are failures."""
 
@@ -55,7 +58,9 @@ def line_id(batch: str, number: int) -> str:
 def split_line_id(id: str) -> tuple[str, int] | None:
     """The batch and the number of a line's id; None for any other id."""
     batch, dash, number = id.rpartition("-")
-    if not dash or not number.isascii() or not number.isdigit() or number != str(int(number)):
+    if not dash or not number.isascii() or not number.isdigit() or len(number) > LONGEST_NUMBER:
+        return None
+    if number != str(int(number)):
         return None
     return batch, int(number)
 
