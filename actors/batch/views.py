@@ -51,13 +51,15 @@ Order = Literal["arrival", "input"]
 class BatchView(View[BatchSummary]):
     """A batch, as any process sees it."""
 
-    def results(self, *, after: int = 0, order: Order = "arrival") -> AbstractAsyncContextManager[AsyncIterator[Line]]:
+    def results(
+        self, *, after: int = 0, order: Order = "arrival", follow: bool = True
+    ) -> AbstractAsyncContextManager[AsyncIterator[Line]]:
         """All lines behind cursor `after`, each as soon as it is durable; ends when every line was given out.
 
         A context manager around the iterator. `order="input"` waits for each line's turn. Cursors of the two orders are
-        different. Lines never raise: each holds an answer or an error.
+        different. Lines never raise: each holds an answer or an error. Without `follow` it ends where the log does.
         """
-        return self._open_results(after, order)
+        return self._open_results(after, order, follow)
 
     async def line(self, custom_id: str) -> Line:
         """One line, once it has an answer or an error. Raises `NotFound`, `Closed`."""
@@ -82,14 +84,15 @@ class BatchView(View[BatchSummary]):
         return item
 
     @asynccontextmanager
-    async def _open_results(self, after: int, order: Order) -> AsyncGenerator[AsyncIterator[Line]]:
-        lines = self._in_input_order(after) if order == "input" else self._in_order_of_arrival(after)
+    async def _open_results(self, after: int, order: Order, follow: bool) -> AsyncGenerator[AsyncIterator[Line]]:
+        given = self._in_input_order if order == "input" else self._in_order_of_arrival
+        lines = given(after, follow=follow)
         try:
             yield lines
         finally:
             await lines.aclose()
 
-    async def _in_input_order(self, after: int) -> AsyncGenerator[Line]:
+    async def _in_input_order(self, after: int, *, follow: bool) -> AsyncGenerator[Line]:
         number = after
         while True:
             signal = self._backing.signal(self.id)
@@ -102,6 +105,8 @@ class BatchView(View[BatchSummary]):
                     ready = _bounded(items)
                     if not ready:
                         return
+                elif not follow:
+                    return
                 else:
                     self._backing.check_open()
                     await signal.wait()
@@ -110,7 +115,7 @@ class BatchView(View[BatchSummary]):
                 yield line
             number = ready[-1].number + 1
 
-    async def _in_order_of_arrival(self, after: int) -> AsyncGenerator[Line]:
+    async def _in_order_of_arrival(self, after: int, *, follow: bool) -> AsyncGenerator[Line]:
         version, given = divmod(after, LINES_PER_EVENT)
         version = max(0, version - 1) if after else 0
         while True:
@@ -134,6 +139,8 @@ class BatchView(View[BatchSummary]):
                     break
                 if self._row.version > version:
                     continue
+                if not follow:
+                    return
                 self._backing.check_open()
                 await signal.wait()
 
@@ -158,7 +165,7 @@ class BatchView(View[BatchSummary]):
         does; close it (`contextlib.aclosing`) when you leave it early.
         """
         tier = ""
-        async with aclosing(self._in_order_of_arrival(after)) as lines:
+        async with aclosing(self._in_order_of_arrival(after, follow=True)) as lines:
             async for line in lines:
                 if line.answer is not None:
                     tier = tier or await self._tier()

@@ -10,6 +10,7 @@ JSON Lines. What a command does lies in the rooms below; here is only how it is 
 | `terminal`, `output`, `progress`, `timeline` | what is shown, and where |
 | `running` | trio, Ctrl-C and SIGTERM |
 | `requests_file`, `results`, `destination`, `job`, `batches` | the main job: lines in, lines out |
+| `submitted`, `delivery` | batches that are in the log, and their results |
 | `files`, `incoming`, `stored` | files: what is put, and how they are found again |
 | `events`, `ops`, `looking` | reading the log, and operations |
 | `doctor`, `examination`, `mending`, `settings`, `simulate`, `topics` | the other nouns |

@@ -18,7 +18,7 @@ import trio
 from msgspec import Struct
 
 import perdure
-from perdure.actors.batch.opening import Polling, check_deadline
+from perdure.actors.batch.opening import Polling, check_deadline, check_resubmit
 from perdure.actors.batch.ports import BatchProvider
 from perdure.actors.batch.state import BatchState
 from perdure.actors.batch.views import BatchHandle
@@ -32,22 +32,18 @@ from perdure.adapters.cli.exit_codes import ExitCode
 from perdure.adapters.cli.output import Column, Row, show
 from perdure.adapters.cli.progress import follow, meter_for
 from perdure.adapters.cli.requests_file import Judged, RequestsFile
-from perdure.adapters.cli.results import encode_line
+from perdure.adapters.cli.results import Tally, encode_line
 from perdure.adapters.cli.terminal import Terminal
 from perdure.adapters.config import Config, ProviderConfig
 from perdure.events.errors import InvalidRequest, KeyConflict, ProviderError, UnknownProvider
 from perdure.events.keys import CREDENTIAL_PREFIXES, check_key
 from perdure.events.purchase import OnUncertain
-from perdure.events.requests import Line, LineError
 
 INPUT_TAG: Final = "input_sha256"
 """The tag that keeps an input's digest, so that one key is never taken for two inputs."""
 
 UNSETTLED: Final = frozenset({"uncertain", "parked"})
 """Ends without an output: somebody has to decide first."""
-
-ALL_ERRORS: Final = -1
-"""`--allow-errors` without a number."""
 
 
 class JobOptions(Struct, frozen=True, kw_only=True):
@@ -69,6 +65,7 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     tags: Mapping[str, str]
     deadline_s: float | None
     on_uncertain: OnUncertain
+    resubmit: int
     wait_for_lock_s: float
     progress: bool
 
@@ -101,6 +98,7 @@ class Job:
         if options.key is not None:
             check_key(options.key)
         check_deadline(options.deadline_s)
+        check_resubmit(options.resubmit)
         _check_names(options)
         config = configured(Config.load(), options.provider, options.base_url)
         requests = await RequestsFile.open(options.input, options.model, self._terminal)
@@ -178,6 +176,7 @@ class Job:
                 credential=options.credential,
                 deadline_s=options.deadline_s,
                 on_uncertain=options.on_uncertain,
+                resubmit=options.resubmit,
                 tags={**options.tags, INPUT_TAG: judged.digest},
                 polling=polling,
             )
@@ -202,8 +201,7 @@ class Job:
 
     async def _collect(self, handle: BatchHandle, watched: Handle[Any], destination: Destination) -> int:
         stopped_by = ""
-        errors = 0
-        first_error: Line | None = None
+        tally = Tally()
 
         async def watch(scope: trio.CancelScope) -> None:
             nonlocal stopped_by
@@ -219,9 +217,7 @@ class Job:
                 nursery.start_soon(watch, nursery.cancel_scope)
                 async with handle.results(order="input" if destination.in_order else "arrival") as results:
                     async for line in results:
-                        if not line.ok:
-                            errors += 1
-                            first_error = first_error or line
+                        tally.add(line)
                         await destination.write(encode_line(line))
             writing.cancel_scope.cancel()
         if stopped_by:
@@ -229,22 +225,10 @@ class Job:
         if await handle.refresh() in UNSETTLED:
             await handle.result()  # raises, and says what to do
         await destination.commit()
-        return self._conclude(handle, destination, errors, first_error)
-
-    def _conclude(self, handle: BatchHandle, destination: Destination, errors: int, first_error: Line | None) -> int:
-        lines = handle.progress.total
         self._terminal.say(
-            f"{handle.status}: {lines - errors} lines ok, {errors} with an error; results: {destination.name}"
+            f"{handle.status}: {tally.ok} lines ok, {tally.errors} with an error; results: {destination.name}"
         )
-        allowed = self._options.allow_errors
-        if first_error is None or allowed == ALL_ERRORS or errors <= allowed:
-            return ExitCode.DONE
-        error = first_error.error or LineError("", "")
-        self._terminal.complain(
-            f"{errors} of {lines} lines have an error, first {first_error.custom_id!r} (line {first_error.index + 1}): "
-            f"{error.code}: {error.message.rstrip('.')}; see the output's lines with an error, or --allow-errors"
-        )
-        return ExitCode.FAILED
+        return tally.code(self._terminal, self._options.allow_errors)
 
 
 def configured(config: Config, provider: str, base_url: str | None) -> Config:

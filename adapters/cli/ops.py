@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 import msgspec
@@ -21,7 +21,11 @@ from perdure.events.errors import LogLocked, Timeout
 
 if TYPE_CHECKING:
     from perdure.actors.service import Reader, Service
-    from perdure.actors.views import Handle
+    from perdure.actors.views import Handle, View
+
+    Find = Callable[[Reader | Service, str], Awaitable[View[Any]]]
+
+CANCEL_GOES_ON = "what was asked for is in the log if it got there, and goes on when the log is next opened"
 
 
 @command("list", results=True)
@@ -49,10 +53,11 @@ def list_(
       perdure ops list --db ./perdure.db --status running
     """
     filters = {"kind": kind, "status": status, "provider": provider, "tag": tag}
-    return run(terminal, partial(_list, terminal, db, filters, limit))
+    return run(terminal, partial(list_operations, terminal, db, filters, limit))
 
 
-async def _list(terminal: Terminal, db: str, filters: Mapping[str, Any], limit: int) -> int:
+async def list_operations(terminal: Terminal, db: str, filters: Mapping[str, Any], limit: int) -> int:
+    """Shows the newest `limit` operations that fit `filters`, the parameters of `Reader.list`."""
     import perdure
     from perdure.adapters.cli.looking import SUMMARY_COLUMNS, summary_row
 
@@ -211,7 +216,8 @@ def cancel(terminal: Terminal, id: str, db: str, wait_: bool, yes: bool, dry_run
     Example:
       perdure ops cancel my-key --db ./perdure.db --yes --wait
     """
-    return run(terminal, partial(_act, terminal, "cancel", id, db, yes, dry_run, wait_for_lock_s, wait=wait_))
+    work = partial(act, terminal, "cancel", id, db, yes, dry_run, wait_for_lock_s, wait=wait_)
+    return run(terminal, work, come_back=lambda: CANCEL_GOES_ON)
 
 
 @command("resubmit", results=True)
@@ -230,12 +236,12 @@ def resubmit(terminal: Terminal, id: str, db: str, yes: bool, dry_run: bool, wai
     Example:
       perdure ops resubmit my-key --db ./perdure.db --yes
     """
-    return run(terminal, partial(_act, terminal, "resubmit", id, db, yes, dry_run, wait_for_lock_s, wait=False))
+    return run(terminal, partial(act, terminal, "resubmit", id, db, yes, dry_run, wait_for_lock_s, wait=False))
 
 
-async def _act(
+async def act(
     terminal: Terminal,
-    verb: str,
+    verb: Literal["cancel", "resubmit"],
     name: str,
     db: str,
     yes: bool,
@@ -243,12 +249,14 @@ async def _act(
     wait_for_lock_s: float,
     *,
     wait: bool,
+    find: Find | None = None,
 ) -> int:
+    """Cancels or resubmits an operation, which `find` looks up by its id or key, and shows how it stands then."""
     import perdure
     from perdure.adapters.cli.looking import look_up
 
     async with perdure.read(db) as reader:
-        view = await look_up(reader, name)
+        view = await (find or look_up)(reader, name)
         row = _row_of(view)
     if dry_run:
         terminal.say(f"would {verb} {view.id}, which is {view.status}")
@@ -259,7 +267,7 @@ async def _act(
     async with perdure.open(db, wait_for_lock_s=wait_for_lock_s) as service:
         handle: Handle[Any] = await service.get(view.id)
         if verb == "cancel":
-            said = await handle.cancel(wait=wait)
+            said = await _cancel(terminal, handle, wait=wait)
         else:
             await handle.resubmit()
             said = "requested"
@@ -267,6 +275,25 @@ async def _act(
         row = {"answer": said, **_row_of(handle)}
     show_one(terminal, row, [Column(field) for field in row])
     return ExitCode.FAILED if said == "too_late" else ExitCode.DONE
+
+
+async def _cancel(terminal: Terminal, handle: Handle[Any], *, wait: bool) -> str:
+    """What became of it. With `wait`, raises `ProviderError` where somebody has to mend a key first."""
+    from perdure.adapters.cli.job import blocked
+    from perdure.adapters.cli.progress import follow, meter_for
+
+    said: str = await handle.cancel()
+    if not wait or said != "requested":
+        return said
+    if await handle.refresh() == "blocked":
+        await handle.resume()  # the reason may have been put right since
+    async with aclosing(handle.progress_updates()) as updates:
+        last = await follow(updates, meter_for(terminal, wanted=True))
+    if last.status == "blocked":
+        raise blocked(handle.provider, last.note)
+    if last.status == "cancelled":
+        return "cancelled"
+    return "too_late" if last.status in ("succeeded", "failed", "expired") else "requested"
 
 
 def _row_of(view: Any) -> Mapping[str, Any]:

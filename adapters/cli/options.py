@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
@@ -31,6 +31,21 @@ class Duration(click.ParamType[float]):
                 param,
                 ctx,
             )
+
+
+class OperationStatus(click.ParamType[str]):
+    """How an operation stands."""
+
+    name = "status"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """One of `perdure.actors.views.Status`."""
+        from perdure.actors.views import Status
+
+        known = get_args(Status)
+        if value not in known:
+            self.fail(f"{value!r} is no status: use one of {', '.join(known)}", param, ctx)
+        return str(value)
 
 
 class Tag(click.ParamType[tuple[str, str]]):

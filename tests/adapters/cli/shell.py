@@ -79,7 +79,8 @@ class Shell:
 
     def refused(self, *arguments: str, **environment: str) -> Ended:
         """Runs a command in this process: for the many that end before they have begun."""
-        out, err = io.StringIO(), io.StringIO()
+        written = io.BytesIO()
+        out, err = io.TextIOWrapper(written, "utf-8", write_through=True), io.StringIO()
         before = dict(os.environ)
         logger = logging.getLogger("perdure")
         kept = (logger.handlers[:], logger.level, logger.propagate)  # the entry point sets them for its process
@@ -98,7 +99,7 @@ class Shell:
             logger.handlers[:], logger.level, logger.propagate = kept
         code = end.value.code
         assert isinstance(code, int)
-        return self._noted(code, out.getvalue().encode(), err.getvalue().encode())
+        return self._noted(code, written.getvalue(), err.getvalue().encode())
 
     def measured(self, *arguments: str) -> tuple[Ended, int]:
         """Runs a command to its end; gives the most that it had resident, in KiB, too.

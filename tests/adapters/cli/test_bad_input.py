@@ -63,7 +63,7 @@ def test_a_prompt_needs_a_model(shell: Shell) -> None:
 
 
 BAD_OPTIONS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
-    "an unknown provider": (["--provider", "opnai"], ["'opnai'", "use one of openai"]),
+    "an unknown provider": (["--provider", "opnai"], ["'opnai'", "use one of anthropic, google, openai"]),
     "a key that looks like a credential": (["--key", SECRET], ["looks like a credential", "another name"]),
     "a credential that looks like one": (["--credential", SECRET], ["--credential", "environment"]),
     "a tag that looks like a credential": (["--tag", f"key={SECRET}"], ["--tag", "environment"]),
