@@ -21,6 +21,7 @@ import trio
 
 from perdure.actors.batch.ports import ProviderBatch, Sought, Undecided
 from perdure.actors.fetch import Fetch, HttpRequest
+from perdure.actors.purchase import CLOCK_MARGIN_US
 from perdure.adapters.answers import read_answer, refuse_answer
 from perdure.adapters.anthropic.lines import parse_line
 from perdure.adapters.anthropic.wire import BatchObject, BatchPage, microseconds
@@ -100,12 +101,12 @@ class Memory:
 
 
 async def batches_since(fetch: Fetch, path: str, sought: Sought, *, limit: int) -> AsyncGenerator[BatchObject]:
-    """The batches of the list at `path`, newest first, back to `CLOCK_JUMP_S` before `sought.since`.
+    """The batches of the list at `path`, newest first, back to `CLOCK_MARGIN_S` before `sought.since`.
 
     Whatever makes the reading incomplete is an error, never a short list: a batch that is not found may be bought
     again. Raises `Refused`, worth a repeat, for a page that cannot be read or that does not go on from the one before.
     """
-    oldest = sought.since - CLOCK_JUMP_S * _SECOND
+    oldest = sought.since - CLOCK_MARGIN_S * _SECOND
     place = ""
     while True:
         query = {"limit": str(limit)} | ({"after_id": place} if place else {})
@@ -160,12 +161,12 @@ async def find(
 def _is_near(batch: ProviderBatch, sought: Sought, margin_s: float) -> bool:
     """Whether the batch was made when the one that is sought may have been; one that does not say when was.
 
-    `sought.since` lies before the intent by as much as clocks may differ.
+    `sought.since` lies before the intent by as much as is read back.
     """
     if not batch.created_at:
         return True
-    after_s = (batch.created_at - sought.since) / _SECOND
-    return -margin_s <= after_s <= 2 * CLOCK_MARGIN_S + SENDING_S + margin_s
+    after_s = (batch.created_at - sought.since - CLOCK_MARGIN_US) / _SECOND
+    return -CLOCK_MARGIN_S - margin_s <= after_s <= CLOCK_MARGIN_S + SENDING_S + margin_s
 
 
 async def _is_ours(batch: ProviderBatch, sought: Sought, open_results: OpenResults) -> bool | None:

@@ -14,9 +14,11 @@ from msgspec.structs import replace
 
 from perdure.actors.batch.ports import BatchProvider, Undecided
 from perdure.actors.fetch import FetchError, HttpRequest, Refused, Unknown
+from perdure.actors.purchase import CLOCK_MARGIN_US
 from perdure.adapters.anthropic import AnthropicBatches
 from perdure.adapters.anthropic.batches import MAX_INPUT_BYTES
 from perdure.adapters.anthropic.searching import ALONE_S, CLOCK_JUMP_S, SENDING_S, Memory
+from perdure.adapters.patience import CLOCK_MARGIN_S
 from tests.adapters.openai.fake import FakeFetch, Reply, Script, reply
 from tests.adapters.parts import inline, sought
 
@@ -29,7 +31,7 @@ GONE = {"type": "error", "error": {"type": "not_found_error", "message": "no"}, 
 NONE = {"processing": 0, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
 
 
-def batch(id_: str = "msgbatch_1", after_s: float = 600.0, **fields: object) -> dict[str, object]:
+def batch(id_: str = "msgbatch_1", after_s: float = 60.0, **fields: object) -> dict[str, object]:
     """A batch as Anthropic shows one, made so long after `AT`."""
     made_at = datetime.fromtimestamp(AT / 1_000_000 + after_s, UTC)
     return {
@@ -103,7 +105,7 @@ async def test_b34_each_status_and_what_its_counts_make_of_it(
     fetch = FakeFetch(reply(batch(processing_status=word, request_counts=counts)))
     seen = await BATCHES.status(fetch, "msgbatch_1")
     assert (seen.status, seen.total, seen.completed, seen.failed) == (status, *told)
-    assert seen.created_at == AT + 600_000_000
+    assert seen.created_at == AT + 60_000_000
     assert [(request.method, request.path, request.safety) for request in fetch.requests] == [
         ("GET", f"{PATH}/msgbatch_1", "read")
     ]
@@ -217,7 +219,7 @@ async def test_a_cancellation_that_is_refused_while_the_batch_goes_on_is_worth_a
 OURS = [f"job-{n}" for n in range(3)]
 
 
-def ended(id_: str = "msgbatch_1", after_s: float = 600.0, **fields: object) -> dict[str, object]:
+def ended(id_: str = "msgbatch_1", after_s: float = 60.0, **fields: object) -> dict[str, object]:
     """A batch of three that has ended."""
     told = {"processing_status": "ended", "request_counts": {**NONE, "succeeded": 3}, "results_url": "https://x/r"}
     return batch(id_, after_s, **(told | fields))
@@ -239,7 +241,7 @@ def found_among(
     return FakeFetch(script)
 
 
-WANTED = sought("log-b-0", AT, line_prefix="job-", count=3)
+WANTED = sought("log-b-0", AT - CLOCK_MARGIN_US, line_prefix="job-", count=3)
 
 
 async def find(fetch: FakeFetch, *, others: frozenset[str] = frozenset()) -> list[str]:
@@ -299,8 +301,8 @@ async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     "other",
     [
         batch("msgbatch_2", request_counts={**NONE, "processing": 4}),
-        batch("msgbatch_2", after_s=-CLOCK_JUMP_S - 1),
-        batch("msgbatch_2", after_s=600 + SENDING_S + CLOCK_JUMP_S + 1),
+        batch("msgbatch_2", after_s=-CLOCK_MARGIN_S - CLOCK_JUMP_S - 1),
+        batch("msgbatch_2", after_s=CLOCK_MARGIN_S + SENDING_S + CLOCK_JUMP_S + 1),
         ended("msgbatch_2"),
     ],
     ids=["another count", "long before", "long after", "another's results"],
@@ -332,8 +334,8 @@ async def test_w4_two_that_are_ours_are_both_found_oldest_first() -> None:
         [batch("msgbatch_1"), ended("msgbatch_3")],
         [ended("msgbatch_3")],
         [ended("msgbatch_2", results_url=None)],
-        [batch("msgbatch_1", after_s=-CLOCK_JUMP_S + 1)],
-        [batch("msgbatch_1", after_s=600 + SENDING_S + CLOCK_JUMP_S - 1)],
+        [batch("msgbatch_1", after_s=-CLOCK_MARGIN_S - CLOCK_JUMP_S + 1)],
+        [batch("msgbatch_1", after_s=CLOCK_MARGIN_S + SENDING_S + CLOCK_JUMP_S - 1)],
     ],
     ids=["two run", "one runs, one is silent", "one is silent", "one has no results", "hours before", "hours after"],
 )
@@ -377,7 +379,7 @@ async def test_w55_every_page_back_to_the_window_is_read() -> None:
     fetch = FakeFetch(script)
     provider = AnthropicBatches(page_size=2)
     assert await provider.find(fetch, WANTED) == []
-    assert len(fetch.requests) == 6  # the eleventh is the first that was made more than CLOCK_JUMP_S before
+    assert len(fetch.requests) == 6  # the eleventh is the first that was made before all that may be ours
     shown[9] = batch("msgbatch_9", after_s=0)
     with pytest.raises(Undecided, match="msgbatch_9"):
         await provider.find(fetch, WANTED)
